@@ -15,10 +15,8 @@
 #define GYRE_VERSION       "0.1.0"
 
 #ifdef __cplusplus
-#define GYRE_BEGIN_DECLS                                                                           \
-    extern "C"                                                                                     \
-    {
-#define GYRE_END_DECLS }
+#define GYRE_BEGIN_DECLS extern "C" {
+#define GYRE_END_DECLS   }
 #else
 #define GYRE_BEGIN_DECLS
 #define GYRE_END_DECLS

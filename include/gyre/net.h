@@ -1,0 +1,126 @@
+/*
+ * gyre/net.h - TCP: listen, accept, dial, and what belongs to a connection.
+ *
+ * A connection is a plain descriptor for gyre_read, gyre_write_all and gyre_close. Addresses are
+ * written "host:port", IPv6 in brackets ("[::1]:80"); ":80" means every address. Hosts are literal
+ * addresses so far: a name gives -EADDRNOTAVAIL. Only from a coroutine, but for what is said
+ * otherwise; -ECANCELED, -ETIMEDOUT (the context's) and -ENOMEM as in gyre/io.h.
+ */
+#ifndef GYRE_NET_H
+#define GYRE_NET_H
+
+#include <gyre/base.h>
+
+#include <sys/socket.h>
+
+GYRE_BEGIN_DECLS
+
+/* A listening socket and the connections accepted ahead of gyre_accept. */
+struct gyre_listener;
+
+enum {
+    GYRE_LISTEN_REUSEPORT = 1 << 0,    /* several sockets, or processes, may share the port */
+    GYRE_LISTEN_NO_REUSEADDR = 1 << 1, /* SO_REUSEADDR is on otherwise */
+    GYRE_LISTEN_V6ONLY = 1 << 2,
+    GYRE_LISTEN_DELAY = 1 << 3 /* leave Nagle's algorithm on in accepted connections */
+};
+
+/* Options of a listener; start from GYRE_LISTEN_INIT. Zero means the default. */
+struct gyre_listen_options {
+    size_t size;    /* sizeof (struct gyre_listen_options) */
+    int backlog;    /* connections the kernel queues; 0: the most it allows */
+    unsigned flags; /* GYRE_LISTEN_* */
+    unsigned ahead; /* connections accepted ahead of gyre_accept, at most; 0: 64 */
+};
+
+#define GYRE_LISTEN_INIT                                                                           \
+    {                                                                                              \
+        sizeof(struct gyre_listen_options), 0, 0, 0                                                \
+    }
+
+/*
+ * Listens on address; port 0 lets the kernel choose (gyre_listener_address tells). *listener is
+ * the caller's until gyre_listener_close. Does not park. Returns 0, -EINVAL (not an address),
+ * -EADDRNOTAVAIL, -EADDRINUSE, -EACCES, -EMFILE, -ENFILE, -ENOMEM. Go: net.Listen.
+ */
+GYRE_API int gyre_tcp_listen(struct gyre_listener **listener, const char *address);
+GYRE_API int gyre_tcp_listen_options(struct gyre_listener **listener, const char *address,
+                                     const struct gyre_listen_options *options);
+
+/*
+ * Takes a listening stream socket that exists already (inherited, or set up by hand); on success it
+ * belongs to the listener. Returns 0, -EINVAL (not a listening socket), -ENOMEM.
+ */
+GYRE_API int gyre_listener_adopt(struct gyre_listener **listener, int fd,
+                                 const struct gyre_listen_options *options);
+
+/*
+ * The next connection: a descriptor that is the caller's, close-on-exec, TCP_NODELAY set. Any
+ * number of coroutines on any workers may call it at once. Parks.
+ *
+ * Transient failures are waited out: a connection that was reset before it was taken, and a want of
+ * descriptors or memory (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: it tries again after a pause,
+ * connections stay queued in the kernel). Returns the descriptor; -ECANCELED or -ETIMEDOUT
+ * (context; a connection that had won is returned or left for the next call); -EBADF: the listener
+ * was closed meanwhile; another -errno: the socket is beyond repair. Go: Listener.Accept.
+ */
+GYRE_API int gyre_accept(struct gyre_listener *listener);
+
+/*
+ * Closes the socket and whatever was accepted and not taken; coroutines in gyre_accept get
+ * -EBADF, and must have returned before the memory is reused: it waits for them. Parks, is never
+ * cancelled. NULL is fine. Returns 0. Go: Listener.Close.
+ */
+GYRE_API int gyre_listener_close(struct gyre_listener *listener);
+
+/* The listener's descriptor: for options and addresses only. Never fails. From any thread. */
+GYRE_API int gyre_listener_fd(const struct gyre_listener *listener);
+
+/*
+ * Connects to address. Parks. Returns a descriptor that is the caller's (close-on-exec,
+ * TCP_NODELAY set); -EINVAL (not an address), -EADDRNOTAVAIL, -ECONNREFUSED, -EHOSTUNREACH,
+ * -ENETUNREACH, -EMFILE and others of connect(2). -ETIMEDOUT may be TCP's own: gyre_context_error()
+ * tells. Go: net.Dial("tcp", ...).
+ */
+GYRE_API int gyre_tcp_dial(const char *address);
+
+/*
+ * The same for sockets made by hand: connects fd to address. Parks. Returns 0 or connect(2)'s
+ * -errno. A connect that was cancelled leaves the socket unusable: close it.
+ */
+GYRE_API int gyre_connect(int fd, const struct sockaddr *address, socklen_t length);
+
+/*
+ * Ends one or both directions: SHUT_WR sends FIN after what was written (half-close; the other
+ * side's data can still be read), SHUT_RD, SHUT_RDWR. Parks briefly, is not cancelled.
+ * Returns 0, -ENOTCONN, -EINVAL, -ENOTSOCK. Go: TCPConn.CloseWrite.
+ */
+GYRE_API int gyre_shutdown(int fd, int how);
+
+/*
+ * recv(2) and send(2) with their flags (MSG_PEEK, MSG_WAITALL, MSG_OOB, MSG_MORE ...). Park.
+ * MSG_NOSIGNAL is implied; MSG_DONTWAIT gives -EAGAIN instead of parking. -ENOTSOCK for others.
+ */
+GYRE_API ssize_t gyre_recv(int fd, void *buffer, size_t size, int flags);
+GYRE_API ssize_t gyre_send(int fd, const void *buffer, size_t size, int flags);
+
+/*
+ * The address as text, "192.0.2.1:80" or "[2001:db8::1]:80": of the socket itself, of its peer.
+ * text has room for size bytes, GYRE_ADDRESS_SIZE always suffice. Returns the length without the
+ * final NUL, -ENOSPC (text untouched), -EBADF, -ENOTSOCK, -ENOTCONN, -EAFNOSUPPORT. Never parks;
+ * from any thread. Go: Conn.LocalAddr, RemoteAddr.
+ */
+#define GYRE_ADDRESS_SIZE 64
+GYRE_API int gyre_local_address(int fd, char *text, size_t size);
+GYRE_API int gyre_peer_address(int fd, char *text, size_t size);
+
+/* Common options; for others use setsockopt(2), which never blocks. Return 0 or -errno; never
+ * park; from any thread. idle, interval: ns, rounded up to seconds; 0 leaves the system's value. */
+GYRE_API int gyre_set_nodelay(int fd, int on);
+GYRE_API int gyre_set_keepalive(int fd, int on, int64_t idle, int64_t interval, int count);
+GYRE_API int gyre_set_buffers(int fd, int receive, int send); /* bytes; 0 leaves it */
+GYRE_API int gyre_set_linger(int fd, int on, int seconds);
+
+GYRE_END_DECLS
+
+#endif
