@@ -12,6 +12,8 @@
 
 GYRE_BEGIN_DECLS
 
+struct gyre_runtime; /* gyre/run.h */
+
 /* Names a coroutine started by gyre_spawn until it has been joined or let go. A plain value:
  * copy it freely; joining twice is caught. */
 typedef struct gyre_handle {
