@@ -1,0 +1,19 @@
+/*
+ * What newer kernels offer and the linked liburing's header may lack: constants of
+ * include/uapi/linux/io_uring.h, each under its kernel name, and nothing else. Whether the
+ * running kernel knows one is always probed.
+ */
+#ifndef GYRE_LIB_RING_ABI_H
+#define GYRE_LIB_RING_ABI_H
+
+#include <liburing.h>
+
+#ifndef IORING_FEAT_NO_IOWAIT
+#define IORING_FEAT_NO_IOWAIT (1U << 17)
+#endif
+
+#define ABI_ENTER_NO_IOWAIT        (1U << 7)
+#define ABI_REGISTER_SEND_MSG_RING 31U
+#define ABI_MSG_DATA               0U
+
+#endif

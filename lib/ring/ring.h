@@ -1,0 +1,111 @@
+/*
+ * A worker's io_uring: set up with the most that the kernel gives, submit, reap, wake.
+ *
+ * Who may do what. Only the worker that made the ring takes submission entries and enters.
+ * Completions may be reaped by any worker that gets the reap lock: with COOP_TASKRUN they
+ * appear in the completion queue by the kernel's next tick though the owner computes and never
+ * enters, so another worker can bring them in. Any thread may wake.
+ *
+ * Invariants
+ * - A completion's user_data is the address of a struct ring_target, with a 16-bit generation
+ *   above it, or 0 for one that nobody waits for. A target lives until its last completion.
+ * - An entry taken with ring_take must be filled before the next call on this ring: what is
+ *   taken is what the next enter submits.
+ * - No completion is lost: the kernel keeps what does not fit the queue (FEAT_NODROP), and
+ *   an enter fetches it whenever IORING_SQ_CQ_OVERFLOW shows.
+ *
+ * Rejected: DEFER_TASKRUN. Measured even or slower for an echo (docs/decisions.md), and with it
+ * nothing arrives while the owner computes, nor may anyone else fetch it.
+ */
+#ifndef GYRE_LIB_RING_RING_H
+#define GYRE_LIB_RING_RING_H
+
+#include "base/macros.h"
+#include "base/spinlock.h"
+#include "ring/abi.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ring_target {
+    /*
+     * Called with the reap lock held, on whichever worker reaps (worker is that one): must only
+     * note the result and make coroutines ready.
+     */
+    void (*complete)(struct ring_target *target, void *worker, int result, unsigned flags,
+                     unsigned generation);
+};
+
+struct ring {
+    struct io_uring uring;
+    unsigned setup_flags;
+    unsigned unsubmitted; /* taken since the last enter that the kernel has not accepted */
+    bool send_msg_ring;   /* another thread may post here without a ring of its own */
+    bool no_iowait;
+    int wake_fd; /* eventfd with a multishot poll on it, where send_msg_ring is missing; else -1 */
+    _Alignas(CACHE_LINE) struct spinlock reap_lock;
+};
+
+/* Sets up on the calling thread, which becomes the only submitter. Returns 0 or -errno. */
+int gyre_ring_init(struct ring *ring, unsigned entries);
+void gyre_ring_destroy(struct ring *ring);
+
+/* Why io_uring_setup gave this error, and what to do about it: prints the message. */
+void gyre_ring_explain(int error);
+
+/* One line that says what was taken. */
+void gyre_ring_describe(const struct ring *ring, char *text, size_t size);
+
+/*
+ * Submits what was taken and runs what the kernel deferred; with wait, sleeps until a
+ * completion is there or timeout nanoseconds went by (negative: for ever). Returns 0, or
+ * -EAGAIN when the kernel could not accept everything now: reap and call again.
+ */
+int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout);
+
+/* Hands every completion that is there to its target. Returns how many; 0 also when another
+ * worker is reaping this ring. */
+unsigned gyre_ring_reap(struct ring *ring, void *worker);
+
+/* Makes the owner's gyre_ring_enter return, now or the next time. From any thread. */
+void gyre_ring_wake(struct ring *ring);
+
+static inline uint64_t ring_user_data(struct ring_target *target, unsigned generation)
+{
+    return (uint64_t)(uintptr_t)target | ((uint64_t)(generation & 0xffff) << 48);
+}
+
+/* A submission entry, or NULL when the queue is full. */
+static inline struct io_uring_sqe *ring_take(struct ring *ring)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+
+    if (likely(sqe))
+        ring->unsubmitted++;
+    return sqe;
+}
+
+/* Entries that can be taken before the queue is full. */
+static inline unsigned ring_room(struct ring *ring)
+{
+    return io_uring_sq_space_left(&ring->uring);
+}
+
+/* Whether a reap would find something. Exact for the owner, a hint for others. */
+static inline bool ring_completed(const struct ring *ring)
+{
+    return io_uring_cq_ready(&ring->uring) != 0;
+}
+
+/*
+ * Whether the owner should enter even with nothing to submit: the kernel holds work or
+ * completions that only an enter brings in. The flags are written by the kernel with a barrier
+ * of its own; a stale look is repeated at the next poll.
+ */
+static inline bool ring_wants_enter(const struct ring *ring)
+{
+    return __atomic_load_n(ring->uring.sq.kflags, __ATOMIC_RELAXED) &
+           (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+#endif
