@@ -1,0 +1,59 @@
+/*
+ * The switch by ucontext: the reference, and what runs on any architecture. Two system calls for
+ * the signal mask make it a hundred times slower than the asm ones; unlike them it carries the
+ * mask and the floating-point control words along.
+ */
+#include "coro/switch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+/* In this frame an exception or a forced unwinding must not get lost: see switch.c. */
+#if defined(__GCC_HAVE_DWARF2_CFI_ASM) || defined(__clang__)
+#define PERSONALITY() __asm__(".cfi_personality 0x1b, gyre_switch_personality")
+#else
+#define PERSONALITY() ((void)0)
+#endif
+
+struct start {
+    ucontext_t context;
+    void (*entry)(void *arg);
+    void *arg;
+};
+
+/* makecontext passes ints only. */
+static void start(unsigned int high, unsigned int low)
+{
+    const struct start *s = (const struct start *)(((uintptr_t)high << 16 << 16) | low);
+
+    PERSONALITY();
+    s->entry(s->arg);
+    abort();
+}
+
+void gyre_switch_prepare_registers(struct switch_frame *frame, void *low, void *top,
+                                   void (*entry)(void *arg), void *arg)
+{
+    struct start *s = (struct start *)(((uintptr_t)top - sizeof *s) & ~(uintptr_t)63);
+
+    if (getcontext(&s->context) != 0)
+        abort(); /* only a bad address fails */
+    s->entry = entry;
+    s->arg = arg;
+    s->context.uc_stack.ss_sp = low;
+    s->context.uc_stack.ss_size = (size_t)((char *)s - (char *)low);
+    s->context.uc_link = NULL;
+    makecontext(&s->context, (void (*)(void))start, 2, (unsigned int)((uintptr_t)s >> 16 >> 16),
+                (unsigned int)(uintptr_t)s);
+    frame->sp = &s->context;
+}
+
+void gyre_switch_registers(struct switch_frame *from, struct switch_frame *to)
+{
+    ucontext_t here;
+
+    from->sp = &here;
+    if (swapcontext(&here, to->sp) != 0)
+        abort();
+}
