@@ -154,7 +154,7 @@ int gyre_overflow_thread_init(void)
     stack_t stack = {.ss_flags = 0}, before;
     char *mapping;
 
-    if (size < MINSIGSTKSZ)
+    if (size < (size_t)MINSIGSTKSZ)
         size = MINSIGSTKSZ;
     size = (size + SIGNAL_STACK_ROOM + page - 1) & ~(page - 1);
     if (sigaltstack(NULL, &before) != 0)
