@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# usage: consume.sh SOURCE WORK
+# Installs a release build of SOURCE under WORK/prefix, then builds and runs programs that use it by
+# pkg-config (shared and static, C and C++), by CMake and as a meson subproject, and looks at what
+# the installed library exports. Reports in TAP. WORK is kept: a second run builds what changed.
+set -u
+
+source=$1
+work=$2
+here=$source/tests/package
+prefix=$work/prefix
+cc=${CC:-cc}
+strict=(-Wall -Wextra -Wpedantic -Werror)
+number=0
+
+# report NAME STATUS: 77 is a skip
+report() {
+    number=$((number + 1))
+    case $2 in
+    0) echo "ok $number - $1" ;;
+    77) echo "ok $number - $1 # SKIP ${3:-io_uring is forbidden here}" ;;
+    *) echo "not ok $number - $1" ;;
+    esac
+}
+
+# check NAME COMMAND...: what it prints goes to standard error
+check() {
+    local name=$1
+    shift
+    "$@" >&2
+    report "$name" $?
+}
+
+install_release() {
+    rm -rf "$prefix" # what is no longer installed must not be found
+    if [ ! -f "$work/release/build.ninja" ]; then
+        meson setup "$work/release" "$source" --buildtype=release --prefix="$prefix" \
+            --libdir=lib -Dtests=disabled -Dexamples=false -Dperf=false || return 1
+    fi
+    meson install -C "$work/release" --quiet
+}
+
+by_pkg_config() {
+    local compiler=$1 consumer=$2 program
+    program=$work/$(basename "$consumer").shared
+    # shellcheck disable=SC2046
+    "$compiler" "${strict[@]}" "$here/$consumer" -o "$program" \
+        $(pkg-config --cflags --libs gyre) || return 1
+    LD_LIBRARY_PATH=$prefix/lib "$program"
+}
+
+by_pkg_config_static() {
+    local program=$work/consumer.static
+    # shellcheck disable=SC2046
+    "$cc" "${strict[@]}" -static "$here/consumer.c" -o "$program" \
+        $(pkg-config --static --cflags --libs gyre) || return 1
+    env -u LD_LIBRARY_PATH "$program"
+}
+
+passes_stack_probing_on() {
+    pkg-config --cflags gyre | grep -qe -fstack-clash-protection
+}
+
+by_cmake() {
+    cmake -S "$here/cmake" -B "$work/cmake" >/dev/null && cmake --build "$work/cmake" || return 1
+    LD_LIBRARY_PATH=$prefix/lib "$work/cmake/consumer_c" &&
+        LD_LIBRARY_PATH=$prefix/lib "$work/cmake/consumer_cpp"
+}
+
+as_subproject() {
+    local kind=$1 project=$work/subproject
+    mkdir -p "$project/subprojects"
+    cp "$here/subproject/meson.build" "$here/consumer.c" "$project"
+    ln -sfn "$source" "$project/subprojects/gyre"
+    if [ ! -f "$project/$kind/build.ninja" ]; then
+        env -u PKG_CONFIG_PATH meson setup "$project/$kind" "$project" \
+            -Ddefault_library="$kind" --force-fallback-for=gyre || return 1
+    fi
+    ninja -C "$project/$kind" consumer && "$project/$kind/consumer"
+}
+
+exports_what_headers_declare() {
+    diff <("$source/scripts/symbols.py" "$prefix/include") \
+        <("$source/scripts/symbols.py" "$prefix/lib/libgyre.so")
+}
+
+# The static library's symbols share a name space with the program's.
+static_symbols_are_prefixed() {
+    nm -g --defined-only "$prefix/lib/libgyre.a" |
+        awk 'NF == 3 && $3 !~ /^_?gyre_/ { print; bad = 1 } END { exit bad }'
+}
+
+has_its_soname() {
+    readelf -dW "$prefix/lib/libgyre.so" | grep -q 'SONAME.*\[libgyre.so.0\]'
+}
+
+# An assembly file without its note makes every stack of the program executable.
+stack_is_not_executable() {
+    ! readelf -lW "$prefix/lib/libgyre.so" | grep -q 'GNU_STACK.*E ' &&
+        ! readelf -dW "$prefix/lib/libgyre.so" | grep -q TEXTREL
+}
+
+mkdir -p "$work"
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+echo 'TAP version 13'
+check 'installs a release build' install_release
+check 'exports what the headers declare' exports_what_headers_declare
+check 'static symbols are prefixed' static_symbols_are_prefixed
+check 'has its soname' has_its_soname
+check 'needs no executable stack, has no text relocations' stack_is_not_executable
+check 'gyre.pc passes stack probing on' passes_stack_probing_on
+check 'C program by pkg-config' by_pkg_config "$cc" consumer.c
+check 'C program by pkg-config, static' by_pkg_config_static
+if command -v g++ >/dev/null; then
+    check 'C++ program by pkg-config' by_pkg_config g++ consumer.cpp
+else
+    report 'C++ program by pkg-config' 77 'g++ is missing'
+fi
+if command -v cmake >/dev/null; then
+    check 'C and C++ programs by CMake' by_cmake
+else
+    report 'C and C++ programs by CMake' 77 'cmake is missing'
+fi
+check 'meson subproject, shared' as_subproject shared
+check 'meson subproject, static' as_subproject static
+echo "1..$number"
