@@ -84,11 +84,6 @@ static struct stack_depot *depot_of(struct stack_pool *pool, unsigned shift)
     return &pool->depots[shift - STACK_SHIFT_MIN];
 }
 
-static size_t stride_of(const struct stack_pool *pool, unsigned shift)
-{
-    return ((size_t)1 << shift) + pool->page;
-}
-
 static char *base_of(const struct stack_slab *slab, unsigned index)
 {
     return slab->base + index * slab->stride;
@@ -190,7 +185,7 @@ void gyre_stack_pool_destroy(struct stack_pool *pool)
 static struct stack_slab *slab_create(struct stack_pool *pool, unsigned shift, size_t count)
 {
     struct stack_slab *slab = calloc(1, sizeof *slab);
-    size_t stride = stride_of(pool, shift);
+    size_t stride = (size_t)1 << shift;
 
     if (!slab)
         return NULL;

@@ -7,8 +7,7 @@
  *
  * The control block (whose first member is struct stack_block) shares the highest page with the
  * first frames, so a parked coroutine costs one page, and its share of a page table. The colour
- * shifts it by cache lines, and the stride from stack to stack is a power of two plus one page:
- * otherwise all tops would meet in the same few sets of the L1 cache and of the TLB.
+ * shifts it by cache lines: otherwise all tops would meet in the same few sets of the cache.
  *
  * Type-stable memory: until gyre_stack_pool_destroy a block's address holds a control block or
  * zeros and can be read from any thread, whatever happened to the coroutine. Giving memory back

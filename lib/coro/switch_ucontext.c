@@ -46,14 +46,14 @@ void gyre_switch_prepare_registers(struct switch_frame *frame, void *low, void *
     s->context.uc_link = NULL;
     makecontext(&s->context, (void (*)(void))start, 2, (unsigned int)((uintptr_t)s >> 16 >> 16),
                 (unsigned int)(uintptr_t)s);
-    frame->sp = &s->context;
+    frame->context = &s->context;
 }
 
 void gyre_switch_registers(struct switch_frame *from, struct switch_frame *to)
 {
     ucontext_t here;
 
-    from->sp = &here;
-    if (swapcontext(&here, to->sp) != 0)
+    from->context = &here;
+    if (swapcontext(&here, to->context) != 0)
         abort();
 }
