@@ -182,7 +182,7 @@ void gyre_stack_pool_destroy(struct stack_pool *pool)
 }
 
 /* Maps a slab, smaller ones where address space is limited, down to a single stack. */
-static struct stack_slab *slab_create(struct stack_pool *pool, unsigned shift, size_t count)
+static struct stack_slab *slab_create(unsigned shift, size_t count)
 {
     struct stack_slab *slab = calloc(1, sizeof *slab);
     size_t stride = (size_t)1 << shift;
@@ -275,7 +275,7 @@ static bool reserve(struct stack_pool *pool, unsigned shift, size_t n, struct ba
     if (found)
         return true;
 
-    slab = slab_create(pool, shift, count); /* two threads may do so at once: no harm */
+    slab = slab_create(shift, count); /* two threads may do so at once: no harm */
     if (!slab)
         return false;
     slab_link(pool, slab);
