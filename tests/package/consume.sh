@@ -57,8 +57,26 @@ by_pkg_config_static() {
     env -u LD_LIBRARY_PATH "$program"
 }
 
+readme_compiles() {
+    awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$source/README.md" \
+        >"$work/readme.c"
+    # shellcheck disable=SC2046
+    [ -s "$work/readme.c" ] && "$cc" "${strict[@]}" "$work/readme.c" -o "$work/readme" \
+        $(pkg-config --cflags --libs gyre)
+}
+
 passes_stack_probing_on() {
     pkg-config --cflags gyre | grep -qe -fstack-clash-protection
+}
+
+under_profile() {
+    LD_LIBRARY_PATH=$prefix/lib "$here/under-profile.py" "$@" "$work/consumer.c.shared"
+}
+
+profile_matters() {
+    local output
+    output=$(under_profile --without io_uring_setup "$source/docs/seccomp/gyre.json" 2>&1)
+    [ $? -eq 77 ] && grep -q 'docs/containers.md' <<<"$output"
 }
 
 by_cmake() {
@@ -111,6 +129,9 @@ check 'needs no executable stack, has no text relocations' stack_is_not_executab
 check 'gyre.pc passes stack probing on' passes_stack_probing_on
 check 'C program by pkg-config' by_pkg_config "$cc" consumer.c
 check 'C program by pkg-config, static' by_pkg_config_static
+check "the README's program compiles" readme_compiles
+check 'runs under the shipped seccomp profile' under_profile "$source/docs/seccomp/gyre.json"
+check 'a profile without io_uring gives the remedy' profile_matters
 if command -v g++ >/dev/null; then
     check 'C++ program by pkg-config' by_pkg_config g++ consumer.cpp
 else
