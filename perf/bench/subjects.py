@@ -1,0 +1,91 @@
+"""What is measured: servers as child processes, each bound to its CPUs."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+
+# In the order of perf/peers/raw_io_uring.c; --quick chooses among the first of each list.
+RAW_IO_URING = [
+    "recv", "together", "multishot", "coop", "multishot_send2", "direct", "pollfirst", "link",
+    "send2", "multishot_minwait", "coop_send2", "coop_multishot", "coop_multishot_send2",
+]
+RAW_EPOLL = ["edge", "level"]
+QUICK = 3
+
+
+class Subject:
+    def __init__(self, family, variant, program, arguments=()):
+        self.family = family
+        self.variant = variant
+        self.name = f"{family}_{variant}" if variant else family
+        self.program = program
+        self.arguments = list(arguments)
+
+
+class Failure(Exception):
+    """A run that gave no figure, and why."""
+
+
+def placed(cpus, nice):
+    """A function for the child: bound to cpus, with the driver's priority offset by nice."""
+
+    def prepare():
+        os.sched_setaffinity(0, cpus)
+        if nice:
+            os.nice(nice)
+
+    return prepare
+
+
+def environment():
+    """Without GYRE_*: what is measured is the default."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("GYRE_")}
+
+
+class Server:
+    """A server that runs inside a `with` block."""
+
+    def __init__(self, subject, cpus, nice, connections):
+        arguments = list(subject.arguments)
+        if subject.family == "raw_io_uring" and connections >= 4096:
+            arguments += ["--buffers", "16384"]
+        self.command = [subject.program, "--port", "0", "--workers", str(len(cpus)), *arguments]
+        self.prepare = placed(cpus, nice)
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, preexec_fn=self.prepare, env=environment())
+        try:
+            self.port = self._wait_for_port()
+        except Failure:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_for_port(self):
+        text, end = b"", time.monotonic() + 10
+        output = self.process.stdout
+        while time.monotonic() < end:
+            if not select.select([output], [], [], 0.1)[0]:
+                continue
+            piece = os.read(output.fileno(), 4096)
+            text += piece
+            found = re.search(rb"listening on 127\.0\.0\.1:(\d+)\n", text)
+            if found:
+                return int(found.group(1))
+            if not piece:
+                break
+        raise Failure(f"{os.path.basename(self.command[0])} did not start listening")
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()

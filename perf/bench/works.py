@@ -1,0 +1,67 @@
+"""What can be measured: the works, by name, grouped by the run that measures them together."""
+
+
+class Load:
+    """One load on a server; every run of it gives a sample of each of its works."""
+
+    def __init__(self, name, kind, arguments, connections, half=None):
+        self.name = name  # e.g. echo_64b_64c
+        self.kind = kind  # which servers: echo or http
+        self.arguments = arguments
+        self.connections = connections
+        self.half = half  # the saturated load whose rate this one offers half of
+        self.most = 1000  # rounds at most
+        self.works = {
+            f"{name}_cpu": ("us", "cpu_us"),
+            f"{name}_rps": ("requests/s", "rps"),
+            f"{name}_p50": ("us", "p50_us"),
+            f"{name}_p99": ("us", "p99_us"),
+            f"{name}_p999": ("us", "p999_us"),
+        }
+        if half:
+            del self.works[f"{name}_rps"]
+
+
+class Idle(Load):
+    """Connections that were used once and are silent: the server should use no CPU."""
+
+    def __init__(self, name, kind, arguments, connections):
+        super().__init__(name, kind, arguments, connections)
+        self.works = {f"{name}_cpu": ("percent", "idle_percent")}
+        self.most = 3
+
+
+class Micro:
+    """A measure inside one process: perf/micro WORK."""
+
+    def __init__(self, name, unit, most=1000):
+        self.name = name
+        self.works = {name: (unit, "value")}
+        self.most = most  # rounds at most: some take seconds
+
+
+def _loads():
+    for connections in (64, 1000, 10000):
+        arguments = ["--size", "64", "--connections", str(connections)]
+        full = Load(f"echo_64b_{connections}c", "echo", arguments, connections)
+        yield full
+        yield Load(f"{full.name}_half", "echo", arguments, connections, half=full)
+    arguments = ["--http", "/hello", "--connections", "64"]
+    full = Load("http_hello_64c", "http", arguments, 64)
+    yield full
+    yield Load(f"{full.name}_half", "http", arguments, 64, half=full)
+    arguments = ["--size", "64", "--connections", "10000", "--idle"]
+    yield Idle("idle_10000c", "echo", arguments, 10000)
+
+
+GROUPS = [
+    Micro("switch", "ns"),
+    Micro("yield", "ns"),
+    Micro("spawn_join", "ns"),
+    Micro("wake_other_worker", "ns"),
+    Micro("parked_1m_bytes", "bytes", most=3),
+    Micro("parked_1m_seconds", "s", most=5),
+    *_loads(),
+]
+
+NAMES = [work for group in GROUPS for work in group.works]
