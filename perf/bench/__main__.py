@@ -109,8 +109,8 @@ def build_targets(say):
 
 def targets():
     done = command("meson", "introspect", BUILD, "--targets")
-    wanted = ("perf/load", "perf/micro", "perf/raw_epoll", "perf/raw_io_uring", "examples/echo",
-              "examples/http")
+    wanted = ("perf/load", "perf/micro", "perf/switch", "perf/raw_epoll", "perf/raw_io_uring",
+              "examples/echo", "examples/http")
     return [t for t in json.loads(done.stdout or "[]") if t["type"] == "executable"
             and os.path.relpath(t["filename"][0], BUILD) in wanted]
 
@@ -140,15 +140,14 @@ class Bench:
         self.say = say
         self.samples = Samples()
         self.samples.variants = {}
-        plan = Plan(options, programs.get("perf/load"), programs.get("perf/micro"))
-        self.runner = Runner(plan, self.samples, say)
+        self.runner = Runner(Plan(options, programs), self.samples, say)
         self.rates = {}
 
     def micro(self, group, deadline):
-        if "perf/micro" not in self.programs:
-            self.say(f"{group.name}: skipped, perf/micro is not built")
+        if group.command[0] not in self.programs:
+            self.say(f"{group.name}: skipped, {group.command[0]} is not built")
             return
-        rounds = min(group.most, 10 if not self.options.quick else 3)
+        rounds = min(group.most, 3) if self.options.quick else group.most
         self.runner.rounds(group, [Subject("gyre", "", "")], rounds, deadline)
 
     def load(self, group, deadline):

@@ -13,7 +13,7 @@ from works import Idle, Micro
 class Plan:
     """How long, how often and where."""
 
-    def __init__(self, options, load_program, micro_program):
+    def __init__(self, options, programs):
         self.server_cpus = options.server_cpus
         self.load_cpus = options.load_cpus
         self.nice = options.nice
@@ -21,8 +21,7 @@ class Plan:
         self.warm_up = options.warm_up
         self.trials = options.trials
         self.rounds = options.rounds
-        self.load_program = load_program
-        self.micro_program = micro_program
+        self.programs = programs  # paths by "folder/name"
 
 
 class Samples:
@@ -46,7 +45,7 @@ def run_load(plan, load, subject, rate):
     warm_up = plan.warm_up * (3 if load.connections >= 4096 else 1)
     seconds = max(plan.seconds, 2) if isinstance(load, Idle) else plan.seconds
     with Server(subject, plan.server_cpus, plan.nice, load.connections) as server:
-        command = [plan.load_program, "--json", "--port", str(server.port),
+        command = [plan.programs["perf/load"], "--json", "--port", str(server.port),
                    "--pid", str(server.process.pid), "--seconds", str(seconds),
                    "--warm-up", str(warm_up), *load.arguments]
         if rate:
@@ -68,13 +67,13 @@ def run_micro(plan, micro):
     cpus = os.sched_getaffinity(0)
     try:
         done = subprocess.run(
-            [plan.micro_program, micro.name], capture_output=True, text=True, timeout=60,
+            [plan.programs[micro.command[0]], *micro.command[1:]], capture_output=True, text=True, timeout=60,
             preexec_fn=placed(cpus, plan.nice), env=environment())
     except subprocess.TimeoutExpired:
         raise Failure("did not end") from None
     if done.returncode:
         raise Failure(done.stderr.strip().split("\n")[-1] or f"ended with {done.returncode}")
-    return {"value": float(done.stdout)}
+    return json.loads(done.stdout)
 
 
 class Runner:
