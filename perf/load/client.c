@@ -89,8 +89,8 @@ static void fail(struct run *run, const char *what, int error)
 {
     if (run->client->error[0])
         return;
-    snprintf(run->client->error, sizeof run->client->error, "%s: %s", what,
-             error ? strerror(error) : "unexpected");
+    snprintf(run->client->error, sizeof run->client->error, "%s%s%s", what, error ? ": " : "",
+             error ? strerror(error) : "");
 }
 
 static bool failed(const struct run *run)
