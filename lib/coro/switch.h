@@ -131,7 +131,7 @@ static inline __attribute__((always_inline)) void gyre_switch_registers(struct s
 #define SWITCH_CLOBBERS_SVE
 #endif
 
-/* x18 belongs to the platform. A jump by x16 may land on any kind of pad. */
+/* x18 is scratch on Linux. A jump by x16 may land on any kind of pad. */
 static inline __attribute__((always_inline)) void gyre_switch_registers(struct switch_frame *from,
                                                                         struct switch_frame *to)
 {
@@ -159,10 +159,10 @@ static inline __attribute__((always_inline)) void gyre_switch_registers(struct s
         : "+r"(x0), "+r"(x1)
         :
         : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15",
-          "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
-          "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13",
-          "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
-          "v27", "v28", "v29", "v30", "v31", "cc", "memory" SWITCH_CLOBBERS_SVE);
+          "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28",
+          "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
+          "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25",
+          "v26", "v27", "v28", "v29", "v30", "v31", "cc", "memory" SWITCH_CLOBBERS_SVE);
 }
 
 #endif
