@@ -1,0 +1,33 @@
+/*
+ * What every server of the examples does around its work: the listening line, and an end by
+ * SIGINT or SIGTERM.
+ *
+ * A signal must not interrupt a worker, so both are blocked before the workers exist (they
+ * inherit the mask) and read from a descriptor, by a coroutine like any other.
+ */
+#ifndef EXAMPLES_COMMON_SERVER_H
+#define EXAMPLES_COMMON_SERVER_H
+
+#include <gyre.h>
+
+/*
+ * From main, before gyre_run: blocks SIGINT and SIGTERM, ignores SIGPIPE (a closed standard
+ * output), and allows as many descriptors as the hard limit does. Returns a descriptor that
+ * delivers the signals, or -errno.
+ */
+int server_setup(void);
+
+/*
+ * From a coroutine: cancels the caller's ambient context at the first signal; a second one ends
+ * the process where it stands. Returns 0 or -errno; signals is closed at the end.
+ */
+int server_cancel_on_signal(int signals);
+
+/* Listens on 127.0.0.1:port and prints where, in one line that is flushed. Returns 0 or -errno,
+ * after a message. */
+int server_listen(struct gyre_listener **listener, long port);
+
+/* gyre_run on that many workers; the program's exit status. A cancelled fn is a clean end. */
+int server_run(gyre_fn fn, void *arg, long workers);
+
+#endif
