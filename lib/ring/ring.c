@@ -7,7 +7,7 @@
 #include "ring/ring.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,14 +22,35 @@ static unsigned publish(struct ring *ring)
     return sq->sqe_tail - __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * The poll on the eventfd ends for reasons of the kernel's own; then the owner arms it again
+ * before it enters. A full queue leaves it for the next enter, which this one makes room for.
+ */
+static void arm_wake(struct ring *ring)
+{
+    struct io_uring_sqe *sqe;
+
+    if (__atomic_load_n(&ring->wake_armed, __ATOMIC_RELAXED))
+        return;
+    sqe = ring_take(ring);
+    if (!sqe)
+        return;
+    io_uring_prep_poll_multishot(sqe, ring->wake_fd, POLLIN);
+    sqe->user_data = ring_user_data(&ring->wake_target, 0);
+    __atomic_store_n(&ring->wake_armed, true, __ATOMIC_RELAXED);
+}
+
 int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
 {
     struct __kernel_timespec time;
     struct io_uring_getevents_arg argument = {0};
     unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-    unsigned pending = publish(ring);
+    unsigned pending;
     int result;
 
+    if (unlikely(ring->wake_fd >= 0))
+        arm_wake(ring);
+    pending = publish(ring);
     if (ring->uring.int_flags & 1) /* the ring's descriptor is registered */
         flags |= IORING_ENTER_REGISTERED_RING;
     if (wait && ring->no_iowait)

@@ -42,7 +42,9 @@ struct ring {
     unsigned unsubmitted; /* taken since the last enter that the kernel has not accepted */
     bool send_msg_ring;   /* another thread may post here without a ring of its own */
     bool no_iowait;
-    int wake_fd; /* eventfd with a multishot poll on it, where send_msg_ring is missing; else -1 */
+    int wake_fd;     /* eventfd under a multishot poll, where send_msg_ring is missing; else -1 */
+    bool wake_armed; /* the poll is on; its final completion says that it must be armed again */
+    struct ring_target wake_target;
     _Alignas(CACHE_LINE) struct spinlock reap_lock;
 };
 

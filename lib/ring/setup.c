@@ -107,16 +107,16 @@ static int send_message(struct ring *ring)
     return 0;
 }
 
-static int arm_wake_poll(struct ring *ring)
+static void wake_completed(struct ring_target *target, void *worker, int result, unsigned flags,
+                           unsigned generation)
 {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
-    int error;
+    struct ring *ring = container_of(target, struct ring, wake_target);
 
-    io_uring_prep_poll_multishot(sqe, ring->wake_fd, POLLIN);
-    sqe->user_data = 0;
-    while ((error = io_uring_submit(&ring->uring)) == -EINTR)
-        ;
-    return error < 0 ? error : 0;
+    (void)worker;
+    (void)result;
+    (void)generation;
+    if (!(flags & IORING_CQE_F_MORE))
+        __atomic_store_n(&ring->wake_armed, false, __ATOMIC_RELAXED);
 }
 
 static int setup_wake(struct ring *ring)
@@ -131,7 +131,10 @@ static int setup_wake(struct ring *ring)
         return 0;
     }
     ring->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return ring->wake_fd < 0 ? -errno : arm_wake_poll(ring);
+    if (ring->wake_fd < 0)
+        return -errno;
+    ring->wake_target.complete = wake_completed;
+    return 0;
 }
 
 static void use_identity_array(struct ring *ring)

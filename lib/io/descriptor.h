@@ -1,0 +1,49 @@
+/*
+ * What is known about descriptors, by number: which rings have used one, whether it is being
+ * closed, and a hint of its kind; and for each worker, how many of its operations are in flight on
+ * it.
+ *
+ * Nothing here decides the meaning of a call: after a close(2) behind gyre's back the entry is
+ * stale, and then costs a superfluous message at most. (The kind is corrected by the kernel's own
+ * answer.)
+ *
+ * Counting in flight takes no atomic read-modify-write: `submitted` is written by the owner of the
+ * ring, `completed` by whoever holds its reap lock.
+ */
+#ifndef GYRE_LIB_IO_DESCRIPTOR_H
+#define GYRE_LIB_IO_DESCRIPTOR_H
+
+#include "sched/worker.h"
+
+enum {
+    DESCRIPTOR_CHUNK = 1024,
+    DESCRIPTOR_CHUNKS = 16384,
+    DESCRIPTOR_RINGS = 63, /* workers share a bit modulo this */
+};
+
+#define DESCRIPTOR_CLOSING ((uint64_t)1 << 63)
+
+enum descriptor_kind { KIND_UNKNOWN, KIND_SOCKET, KIND_OTHER };
+
+struct descriptor {
+    _Atomic(uint64_t) users; /* a bit for each ring, and DESCRIPTOR_CLOSING */
+    _Atomic(uint8_t) kind;
+    _Atomic(uint8_t) cold; /* the last receive had to wait */
+};
+
+struct descriptor_counts {
+    _Atomic(uint32_t) submitted, completed;
+};
+
+/* The entry of fd (>= 0), made if need be; NULL: no memory, or the number is beyond the table. */
+struct descriptor *gyre_descriptor_get(int fd);
+
+/* Counts of worker for fd, made if need be. Only the owner makes them. */
+struct descriptor_counts *gyre_descriptor_counts(struct worker *worker, int fd);
+
+static inline uint64_t descriptor_bit(const struct worker *worker)
+{
+    return (uint64_t)1 << (worker->index % DESCRIPTOR_RINGS);
+}
+
+#endif

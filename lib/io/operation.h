@@ -1,0 +1,60 @@
+/*
+ * One operation of one coroutine: begin, fill the submission entry, wait.
+ *
+ *     struct operation op;
+ *     do {
+ *         error = gyre_operation_begin(&op, "gyre_read", fd);
+ *         if (error)
+ *             return error;
+ *         io_uring_prep_read(op.sqe, fd, buffer, size, offset);
+ *         result = gyre_operation_wait(&op);
+ *     } while (result == OPERATION_AGAIN);
+ *
+ * Guarantees
+ * - Between begin and wait nothing parks, so entry and worker belong together.
+ * - wait returns after the final completion only; the kernel is done with the buffers.
+ * - A result of the kernel's that is not its cancellation is returned, whatever has ended
+ * meanwhile.
+ * - An operation belongs to the ring it was submitted on, and its coroutine stays parked until
+ *   it completes; only the owner of the ring cancels. A canceller elsewhere sends the owner a
+ * message that names the coroutine alone; the owner decides by the state it finds.
+ * - The kernel's cancel names the operation by address and generation, so that it can't hit the
+ * same coroutine's next one.
+ */
+#ifndef GYRE_LIB_IO_OPERATION_H
+#define GYRE_LIB_IO_OPERATION_H
+
+#include "io/descriptor.h"
+#include "sched/park.h"
+
+/* No errno: submit the same once more (a cancel that was meant for another, a signal). */
+#define OPERATION_AGAIN (-4096)
+
+enum {
+    OPERATION_SHIELDED = 1 << 0, /* the context neither prevents nor cancels it */
+};
+
+struct operation {
+    struct gyre_coro *self;
+    struct worker *worker;
+    struct io_uring_sqe *sqe;
+    struct descriptor *descriptor; /* NULL when fd < 0 */
+    unsigned flags;
+};
+
+/*
+ * fd >= 0 counts as using that descriptor. Panics outside a coroutine, naming call. Returns 0;
+ * why the context has ended; -EBADF (fd < -1, or being closed); -ENOMEM.
+ */
+int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags);
+int gyre_operation_wait(struct operation *operation);
+
+/* An entry of the worker's ring, from its own thread, making room if need be; NULL: the kernel
+ * takes nothing now. */
+struct io_uring_sqe *gyre_operation_entry(struct worker *worker);
+
+/* Whether operations of worker on fd are in flight. Under its reap lock, or on its thread with
+ * nobody else reaping. */
+bool gyre_operation_pending(struct worker *worker, int fd);
+
+#endif

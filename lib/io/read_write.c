@@ -1,0 +1,128 @@
+/*
+ * Reading and writing any descriptor. A socket is read with recv and written with send, which
+ * are cheaper than read and write and don't raise SIGPIPE; what a number is, is learnt
+ * from the kernel's answer (ENOTSOCK), never assumed.
+ */
+#include "io/transfer.h"
+
+#include <gyre/io.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+enum { LENGTH_MAX = 0x7ffff000 /* the kernel's MAX_RW_COUNT */ };
+
+static bool may_be_socket(const struct operation *operation)
+{
+    return !operation->descriptor ||
+           atomic_load_explicit(&operation->descriptor->kind, memory_order_relaxed) != KIND_OTHER;
+}
+
+static void learn(struct operation *operation, enum descriptor_kind kind)
+{
+    if (operation->descriptor)
+        atomic_store_explicit(&operation->descriptor->kind, (uint8_t)kind, memory_order_relaxed);
+}
+
+static void prepare(struct operation *operation, bool socket, int fd,
+                    const struct transfer *transfer)
+{
+    struct io_uring_sqe *sqe = operation->sqe;
+
+    switch (transfer->kind) {
+    case TRANSFER_READ:
+        if (socket)
+            io_uring_prep_recv(sqe, fd, transfer->buffer, transfer->size, 0);
+        else
+            io_uring_prep_read(sqe, fd, transfer->buffer, (unsigned)transfer->size, (uint64_t)-1);
+        break;
+    case TRANSFER_WRITE:
+        if (socket)
+            io_uring_prep_send(sqe, fd, transfer->buffer, transfer->size, MSG_NOSIGNAL);
+        else
+            io_uring_prep_write(sqe, fd, transfer->buffer, (unsigned)transfer->size, (uint64_t)-1);
+        break;
+    case TRANSFER_READV:
+        if (socket)
+            io_uring_prep_recvmsg(sqe, fd, transfer->message, 0);
+        else
+            io_uring_prep_readv(sqe, fd, transfer->message->msg_iov,
+                                (unsigned)transfer->message->msg_iovlen, (uint64_t)-1);
+        break;
+    case TRANSFER_WRITEV:
+        if (socket)
+            io_uring_prep_sendmsg(sqe, fd, transfer->message, MSG_NOSIGNAL);
+        else
+            io_uring_prep_writev(sqe, fd, transfer->message->msg_iov,
+                                 (unsigned)transfer->message->msg_iovlen, (uint64_t)-1);
+        break;
+    }
+}
+
+ssize_t gyre_transfer(const char *call, int fd, const struct transfer *transfer)
+{
+    struct operation operation;
+    int result;
+
+    if (fd < 0) {
+        gyre_coro_required(call);
+        return -EBADF;
+    }
+    do {
+        bool socket;
+        int error = gyre_operation_begin(&operation, call, fd, 0);
+
+        if (unlikely(error))
+            return error;
+        socket = may_be_socket(&operation);
+        prepare(&operation, socket, fd, transfer);
+        result = gyre_operation_wait(&operation);
+        if (unlikely(socket && result == -ENOTSOCK)) {
+            learn(&operation, KIND_OTHER);
+            result = OPERATION_AGAIN;
+        }
+        if (unlikely(!socket && result == -ESPIPE))
+            result = -EINVAL;
+    } while (unlikely(result == OPERATION_AGAIN));
+    return result;
+}
+
+ssize_t gyre_read(int fd, void *buffer, size_t size)
+{
+    struct transfer transfer = {TRANSFER_READ, buffer, size < LENGTH_MAX ? size : LENGTH_MAX, NULL};
+
+    return gyre_transfer("gyre_read", fd, &transfer);
+}
+
+ssize_t gyre_write(int fd, const void *buffer, size_t size)
+{
+    struct transfer transfer = {TRANSFER_WRITE, (void *)buffer,
+                                size < LENGTH_MAX ? size : LENGTH_MAX, NULL};
+
+    return gyre_transfer("gyre_write", fd, &transfer);
+}
+
+static ssize_t transfer_pieces(const char *call, enum transfer_kind kind, int fd,
+                               const struct iovec *pieces, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+    struct transfer transfer = {kind, NULL, 0, &message};
+
+    if (count < 0 || count > IOV_MAX) {
+        gyre_coro_required(call);
+        return -EINVAL;
+    }
+    return gyre_transfer(call, fd, &transfer);
+}
+
+ssize_t gyre_readv(int fd, const struct iovec *pieces, int count)
+{
+    return transfer_pieces("gyre_readv", TRANSFER_READV, fd, pieces, count);
+}
+
+ssize_t gyre_writev(int fd, const struct iovec *pieces, int count)
+{
+    return transfer_pieces("gyre_writev", TRANSFER_WRITEV, fd, pieces, count);
+}

@@ -1,0 +1,173 @@
+/* Parsing and printing of addresses; literal ones only. */
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum { HOST_MAX = 255 };
+
+static int parse_port(const char *text)
+{
+    unsigned port = 0;
+
+    if (!*text)
+        return -EINVAL;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return -EINVAL;
+        port = port * 10 + (unsigned)(*text - '0');
+        if (port > 65535)
+            return -EINVAL;
+    }
+    return (int)port;
+}
+
+static void set_v4(struct address *address, struct in_addr host, int port)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&address->storage;
+
+    *in = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = host};
+    address->length = sizeof *in;
+}
+
+static void set_v6(struct address *address, struct in6_addr host, int port, unsigned scope)
+{
+    struct sockaddr_in6 *in = (struct sockaddr_in6 *)&address->storage;
+
+    *in = (struct sockaddr_in6){.sin6_family = AF_INET6,
+                                .sin6_port = htons((uint16_t)port),
+                                .sin6_addr = host,
+                                .sin6_scope_id = scope};
+    address->length = sizeof *in;
+}
+
+static int parse_v6(char *host, int port, struct address *address)
+{
+    char *zone = strchr(host, '%');
+    struct in6_addr v6;
+    unsigned scope = 0;
+
+    if (zone) {
+        *zone++ = 0;
+        scope = if_nametoindex(zone);
+        if (!scope) {
+            char *end;
+
+            scope = (unsigned)strtoul(zone, &end, 10);
+            if (!*zone || *end)
+                return -EINVAL;
+        }
+    }
+    if (inet_pton(AF_INET6, host, &v6) != 1)
+        return -EINVAL;
+    set_v6(address, v6, port, scope);
+    return 0;
+}
+
+static bool name_like(const char *host)
+{
+    bool letter = false;
+
+    for (; *host; host++) {
+        if ((*host >= 'a' && *host <= 'z') || (*host >= 'A' && *host <= 'Z'))
+            letter = true;
+        else if (!(*host >= '0' && *host <= '9') && *host != '-' && *host != '.' && *host != '_')
+            return false;
+    }
+    return letter;
+}
+
+int gyre_address_parse(const char *text, struct address *address)
+{
+    const char *colon = text ? strrchr(text, ':') : NULL;
+    char host[HOST_MAX + 1];
+    struct in_addr v4;
+    size_t length;
+    int port;
+
+    if (!colon || (port = parse_port(colon + 1)) < 0)
+        return -EINVAL;
+    length = (size_t)(colon - text);
+    if (length > HOST_MAX)
+        return -EINVAL;
+    memcpy(host, text, length);
+    host[length] = 0;
+    memset(address, 0, sizeof *address);
+    if (!length) {
+        address->any = true;
+        set_v6(address, in6addr_any, port, 0);
+        return 0;
+    }
+    if (host[0] == '[' && host[length - 1] == ']') {
+        host[length - 1] = 0;
+        return parse_v6(host + 1, port, address);
+    }
+    if (!strcmp(host, "localhost"))
+        strcpy(host, "127.0.0.1");
+    if (inet_pton(AF_INET, host, &v4) != 1)
+        return name_like(host) ? -EADDRNOTAVAIL : -EINVAL;
+    set_v4(address, v4, port);
+    return 0;
+}
+
+static void change_host(struct address *address, in_addr_t host)
+{
+    /* The port lies at the same place in both families. */
+    int port = ntohs(((struct sockaddr_in6 *)&address->storage)->sin6_port);
+
+    set_v4(address, (struct in_addr){htonl(host)}, port);
+}
+
+void gyre_address_any_v4(struct address *address)
+{
+    change_host(address, INADDR_ANY);
+}
+
+void gyre_address_loopback(struct address *address)
+{
+    change_host(address, INADDR_LOOPBACK);
+}
+
+static int format_unix(const struct sockaddr_un *un, char *text, size_t size)
+{
+    int n = snprintf(NULL, 0, "%s", un->sun_path);
+
+    if ((size_t)n >= size)
+        return -ENOSPC;
+    return snprintf(text, size, "%s", un->sun_path);
+}
+
+int gyre_address_format(const struct sockaddr_storage *storage, char *text, size_t size)
+{
+    char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE + 1] = "", line[128];
+    int n;
+
+    if (storage->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)storage;
+
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        n = snprintf(line, sizeof line, "%s:%u", host, ntohs(in->sin_port));
+    } else if (storage->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)storage;
+
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
+        if (in->sin6_scope_id)
+            snprintf(zone, sizeof zone, "%%%u", in->sin6_scope_id);
+        n = snprintf(line, sizeof line, "[%s%s]:%u", host, zone, ntohs(in->sin6_port));
+    } else if (storage->ss_family == AF_UNIX) {
+        return format_unix((const struct sockaddr_un *)storage, text, size);
+    } else {
+        return -EAFNOSUPPORT;
+    }
+    if ((size_t)n >= size)
+        return -ENOSPC;
+    memcpy(text, line, (size_t)n + 1);
+    return n;
+}

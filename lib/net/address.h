@@ -1,0 +1,26 @@
+/* Addresses as text and as the kernel has them. */
+#ifndef GYRE_LIB_NET_ADDRESS_H
+#define GYRE_LIB_NET_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+struct address {
+    struct sockaddr_storage storage;
+    socklen_t length;
+    bool any; /* the host was empty: every address, of either family */
+};
+
+/* "192.0.2.1:80", "[2001:db8::1%eth0]:80", "localhost:80", ":80". Returns 0, -EINVAL (not an
+ * address), -EADDRNOTAVAIL (a name). */
+int gyre_address_parse(const char *text, struct address *address);
+
+/* The same port on every IPv4 address; on 127.0.0.1. */
+void gyre_address_any_v4(struct address *address);
+void gyre_address_loopback(struct address *address);
+
+/* Returns the length without the NUL, -ENOSPC, -EAFNOSUPPORT. */
+int gyre_address_format(const struct sockaddr_storage *storage, char *text, size_t size);
+
+#endif

@@ -1,0 +1,59 @@
+/* Connecting. */
+#include "io/operation.h"
+#include "net/address.h"
+
+#include <gyre/io.h>
+#include <gyre/net.h>
+
+#include <errno.h>
+
+/*
+ * A connect that was begun goes on in the socket, whatever interrupts the call: submitted again it
+ * says EALREADY or, done meanwhile, EISCONN.
+ */
+int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    struct operation operation;
+    bool again = false;
+    int result;
+
+    if (fd < 0) {
+        gyre_coro_required("gyre_connect");
+        return -EBADF;
+    }
+    for (;;) {
+        result = gyre_operation_begin(&operation, "gyre_connect", fd, 0);
+        if (result)
+            return result;
+        io_uring_prep_connect(operation.sqe, fd, (struct sockaddr *)address, length);
+        result = gyre_operation_wait(&operation);
+        if (again && result == -EISCONN)
+            return 0;
+        if (result != OPERATION_AGAIN)
+            return result;
+        again = true;
+    }
+}
+
+int gyre_tcp_dial(const char *text)
+{
+    struct gyre_coro *self = gyre_coro_required("gyre_tcp_dial");
+    struct address address;
+    int fd, error = coro_error(self);
+
+    if (!error)
+        error = gyre_address_parse(text, &address);
+    if (error)
+        return error;
+    if (address.any)
+        gyre_address_loopback(&address); /* as Go does: no host means the local one */
+    fd = socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    gyre_set_nodelay(fd, 1);
+    error = gyre_connect(fd, (struct sockaddr *)&address.storage, address.length);
+    if (!error)
+        return fd;
+    gyre_close(fd);
+    return error;
+}

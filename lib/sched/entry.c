@@ -1,0 +1,16 @@
+/*
+ * Where every coroutine begins: the outermost frame of its stack but for the switch's own, whose
+ * CFI ends every unwinder.
+ */
+#include "sched/entry.h"
+
+#include "sched/worker.h"
+
+void gyre_coro_entry(void *argument)
+{
+    struct gyre_coro *self = argument;
+
+    gyre_arrive();
+    self->result = self->fn(self->arg);
+    gyre_coro_finish(self);
+}

@@ -1,0 +1,55 @@
+/* What a coroutine can ask about itself and the runtime. */
+#include "sched/spawn.h"
+
+uint64_t gyre_coro_id(void)
+{
+    struct gyre_coro *self = coro_current();
+
+    return self ? self->id : 0;
+}
+
+const char *gyre_coro_name(void)
+{
+    struct gyre_coro *self = coro_current();
+
+    return self ? coro_name(self) : NULL;
+}
+
+void gyre_coro_set_name(const char *name)
+{
+    gyre_coro_required("gyre_coro_set_name")->name = name;
+}
+
+size_t gyre_coro_count(void)
+{
+    gyre_coro_required("gyre_coro_count");
+    return gyre_coro_live(gyre_runtime_instance);
+}
+
+size_t gyre_runtime_coro_count(struct gyre_runtime *runtime)
+{
+    return gyre_coro_live(runtime);
+}
+
+size_t gyre_stack_used(void)
+{
+    return gyre_stack_high_water(&gyre_coro_required("gyre_stack_used")->stack);
+}
+
+struct gyre_runtime *gyre_runtime_current(void)
+{
+    gyre_coro_required("gyre_runtime_current");
+    return gyre_runtime_instance;
+}
+
+unsigned gyre_worker_count(void)
+{
+    gyre_coro_required("gyre_worker_count");
+    return gyre_runtime_instance->worker_count;
+}
+
+unsigned gyre_worker_index(void)
+{
+    gyre_coro_required("gyre_worker_index");
+    return worker_current()->index;
+}

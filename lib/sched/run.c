@@ -1,0 +1,479 @@
+/*
+ * gyre_run: starts the workers, waits, ends them.
+ *
+ * The caller's thread is no worker. It sleeps until the main coroutine has ended, then drives the
+ * shutdown; so it can report and return though every worker is stuck in a coroutine that won't
+ * end, and its affinity and signal mask are never touched.
+ *
+ * Shutdown. The phase turns to STOPPING: nothing can be spawned any more. The root context ends,
+ * which reaches every scope; coroutines directly under the root are linked nowhere, so all control
+ * blocks are looked at, again each millisecond, until none lives or the grace is over.
+ */
+
+#include "base/clock.h"
+#include "base/message.h"
+#include "base/panic.h"
+#include "coro/overflow.h"
+#include "sched/children.h"
+#include "sched/options.h"
+#include "sched/spawn.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { STACK_OF_MAIN = 8 << 20, REPORT_MAX = 20 };
+
+struct main_call {
+    gyre_fn fn;
+    void *arg;
+};
+
+/* Set while a runtime runs or was left behind: there is one at a time. */
+static atomic_bool runtime_taken;
+
+/* The only waits of threads that are not workers. */
+static void futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout)
+{
+    struct timespec time = {timeout / GYRE_SECOND, timeout % GYRE_SECOND};
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout < 0 ? NULL : &time, NULL, 0);
+}
+
+static void futex_wake(_Atomic(uint32_t) *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void set_phase(struct gyre_runtime *runtime, uint32_t phase)
+{
+    /* Release: pairs with the acquires of the loops and of spawning. */
+    atomic_store_explicit(&runtime->phase, phase, memory_order_seq_cst);
+    futex_wake(&runtime->phase);
+}
+
+/* --- the workers' threads ------------------------------------------------------------------- */
+
+static int start_on_thread(struct worker *worker)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    sigset_t blocked;
+    int error;
+
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGPIPE); /* a broken pipe is an error value here */
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    if (runtime->pinned)
+        gyre_cpus_bind(&runtime->cpus, gyre_cpus_nth(&runtime->cpus, worker->index));
+    error = gyre_ring_init(&worker->ring, runtime->options.ring_entries);
+    if (error)
+        return error;
+    error = gyre_overflow_thread_init();
+    if (error) {
+        gyre_ring_destroy(&worker->ring);
+        return error;
+    }
+    gyre_worker_set_current(worker);
+    worker->exceptions = exceptions_globals();
+    fpu_control_save(&worker->fpu);
+    return 0;
+}
+
+static void *worker_thread(void *argument)
+{
+    struct worker *worker = argument;
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    char name[16];
+
+    snprintf(name, sizeof name, "gyre-%u", worker->index);
+    pthread_setname_np(pthread_self(), name);
+    worker->start_error = start_on_thread(worker);
+    /* Release: pairs with the acquire of the thread that counts them. */
+    atomic_fetch_add_explicit(&runtime->reported, 1, memory_order_release);
+    futex_wake(&runtime->reported);
+    while (atomic_load_explicit(&runtime->go, memory_order_acquire) == 0)
+        futex_wait(&runtime->go, 0, -1);
+    if (atomic_load_explicit(&runtime->go, memory_order_relaxed) == 1)
+        gyre_worker_loop(worker);
+    if (!worker->start_error) {
+        gyre_overflow_thread_exit();
+        gyre_ring_destroy(&worker->ring);
+    }
+    return NULL;
+}
+
+static void release_threads(struct gyre_runtime *runtime, uint32_t go)
+{
+    atomic_store_explicit(&runtime->go, go, memory_order_release);
+    futex_wake(&runtime->go);
+}
+
+static void join_threads(struct gyre_runtime *runtime, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(runtime->workers[i].thread, NULL);
+}
+
+static int start_threads(struct gyre_runtime *runtime)
+{
+    unsigned started = 0, reported;
+    int error = 0;
+
+    while (started < runtime->worker_count && !error) {
+        struct worker *worker = &runtime->workers[started];
+
+        error = -pthread_create(&worker->thread, NULL, worker_thread, worker);
+        if (!error)
+            started++;
+    }
+    if (error)
+        gyre_message("cannot start: no thread for worker %u: %s", started, strerror(-error));
+    while ((reported = atomic_load_explicit(&runtime->reported, memory_order_acquire)) < started)
+        futex_wait(&runtime->reported, reported, -1);
+    for (unsigned i = 0; i < started && !error; i++) {
+        error = runtime->workers[i].start_error;
+        if (error)
+            gyre_ring_explain(error);
+    }
+    if (error) {
+        release_threads(runtime, 2);
+        join_threads(runtime, started);
+    }
+    return error;
+}
+
+/* --- the runtime ---------------------------------------------------------------------------- */
+
+static size_t main_stack_size(void)
+{
+    struct rlimit limit;
+    size_t size = STACK_OF_MAIN;
+
+    if (!getrlimit(RLIMIT_STACK, &limit) && limit.rlim_cur != RLIM_INFINITY)
+        size = limit.rlim_cur;
+    return size > STACK_SIZE_MAX ? STACK_SIZE_MAX : size;
+}
+
+static uint64_t fresh_seed(void)
+{
+    uint64_t seed = 0;
+
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed || !seed)
+        seed = (uint64_t)clock_now() | 1;
+    return seed;
+}
+
+static void destroy_workers(struct gyre_runtime *runtime, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        gyre_worker_destroy(&runtime->workers[i]);
+    free(runtime->workers);
+    runtime->workers = NULL;
+}
+
+static int create_workers(struct gyre_runtime *runtime)
+{
+    size_t size = runtime->worker_count * sizeof *runtime->workers;
+    int error = 0;
+
+    runtime->workers = aligned_alloc(_Alignof(struct worker), size);
+    if (!runtime->workers)
+        return -ENOMEM;
+    memset(runtime->workers, 0, size);
+    for (unsigned i = 0; i < runtime->worker_count; i++) {
+        error = gyre_worker_init(&runtime->workers[i], runtime, i);
+        if (error) {
+            destroy_workers(runtime, i);
+            break;
+        }
+    }
+    return error;
+}
+
+static void choose_workers(struct gyre_runtime *runtime)
+{
+    const struct gyre_options *options = &runtime->options;
+    const struct cpus *cpus = &runtime->cpus;
+
+    runtime->worker_count = options->workers ? options->workers : cpus->recommended;
+    runtime->pinned = options->pinning == GYRE_PINNING_ON ||
+                      (options->pinning == GYRE_PINNING_AUTO &&
+                       runtime->worker_count == cpus->usable && cpus->recommended == cpus->usable);
+}
+
+static void destroy_runtime(struct gyre_runtime *runtime)
+{
+    destroy_workers(runtime, runtime->worker_count);
+    gyre_context_root_destroy(&runtime->contexts);
+    gyre_stack_pool_destroy(&runtime->stacks);
+    gyre_cpus_destroy(&runtime->cpus);
+    free(runtime);
+}
+
+static int create_parts(struct gyre_runtime *runtime)
+{
+    int error = gyre_cpus_init(&runtime->cpus);
+
+    if (error)
+        return error;
+    choose_workers(runtime);
+    error = gyre_stack_pool_init(&runtime->stacks, runtime->options.stack_size,
+                                 sizeof(struct gyre_coro));
+    if (error)
+        goto no_stacks;
+    error = gyre_context_root_init(&runtime->contexts, runtime->worker_count);
+    if (error)
+        goto no_contexts;
+    error = create_workers(runtime);
+    if (!error)
+        return 0;
+    gyre_context_root_destroy(&runtime->contexts);
+no_contexts:
+    gyre_stack_pool_destroy(&runtime->stacks);
+no_stacks:
+    gyre_cpus_destroy(&runtime->cpus);
+    return error;
+}
+
+static int create_runtime(struct gyre_runtime **created, const struct gyre_options *options)
+{
+    struct gyre_runtime *runtime = aligned_alloc(_Alignof(struct gyre_runtime), sizeof *runtime);
+    int error;
+
+    if (!runtime)
+        return -ENOMEM;
+    memset(runtime, 0, sizeof *runtime);
+    runtime->options = *options;
+    if (!runtime->options.seed)
+        runtime->options.seed = fresh_seed();
+    runtime->next_id = 1;
+    error = create_parts(runtime);
+    if (error)
+        free(runtime);
+    else
+        *created = runtime;
+    return error;
+}
+
+static int run_main(void *argument)
+{
+    struct main_call *call = argument;
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    int result = call->fn(call->arg);
+
+    atomic_store_explicit(&runtime->main_result, result, memory_order_relaxed);
+    set_phase(runtime, PHASE_STOPPING);
+    return result;
+}
+
+static int start_main(struct gyre_runtime *runtime, struct main_call *call)
+{
+    struct gyre_spawn_options options = GYRE_SPAWN_INIT;
+    struct gyre_coro *coro;
+    int error;
+
+    options.name = "main";
+    options.stack_size = main_stack_size();
+    error = gyre_coro_create(NULL, GYRE_SITE("main"), NULL, run_main, call, &options,
+                             &runtime->contexts.root, &coro);
+    if (!error)
+        gyre_ready(coro);
+    else
+        gyre_message("cannot start: no memory for the main coroutine's stack of %zu bytes",
+                     options.stack_size);
+    return error;
+}
+
+/* --- shutdown ------------------------------------------------------------------------------- */
+
+static bool alive(const struct gyre_coro *coro)
+{
+    return atomic_load_explicit(&coro->life, memory_order_acquire) & LIFE_ALIVE;
+}
+
+static void interrupt_alive(struct stack_block *block, void *unused)
+{
+    struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
+
+    (void)unused;
+    if (alive(coro))
+        gyre_coro_interrupt(coro);
+}
+
+static void report_alive(struct stack_block *block, void *argument)
+{
+    struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
+    unsigned *count = argument;
+
+    if (alive(coro) && ++*count <= REPORT_MAX)
+        gyre_message_line("  %lu \"%s\", started at %s", (unsigned long)coro->id, coro_name(coro),
+                          coro->site);
+}
+
+/* Returns true when every coroutine has ended. */
+static bool await_end(struct gyre_runtime *runtime)
+{
+    int64_t grace = runtime->options.grace < 0 ? 0 : runtime->options.grace;
+    int64_t limit = clock_now() + grace;
+
+    if (grace > INT64_MAX / 2)
+        limit = INT64_MAX;
+    gyre_context_end(&runtime->contexts.root, -ECANCELED);
+    while (gyre_coro_live(runtime)) {
+        if (clock_now() >= limit)
+            return false;
+        gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
+        /* Nobody signals the last end: it would cost every coroutine's. */
+        futex_wait(&runtime->phase, PHASE_STOPPING, GYRE_MILLISECOND);
+    }
+    return true;
+}
+
+static int give_up(struct gyre_runtime *runtime)
+{
+    unsigned count = 0;
+
+    gyre_message(
+        "shutdown: %zu coroutines did not end within the grace of %ld ms:", gyre_coro_live(runtime),
+        (long)((runtime->options.grace < 0 ? 0 : runtime->options.grace) / GYRE_MILLISECOND));
+    gyre_stack_each(&runtime->stacks, report_alive, &count);
+    if (count > REPORT_MAX)
+        gyre_message_line("  and %u more", count - REPORT_MAX);
+    if (!runtime->options.keep_stragglers)
+        abort();
+    return -EBUSY;
+}
+
+static void stop_workers(struct gyre_runtime *runtime)
+{
+    set_phase(runtime, PHASE_STOPPED);
+    full_barrier(); /* pairs with the one behind publish_sleep */
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        gyre_worker_notify(&runtime->workers[i]);
+    join_threads(runtime, runtime->worker_count);
+}
+
+/* --- errors --------------------------------------------------------------------------------- */
+
+static int describe(char *buffer, unsigned long size)
+{
+    struct gyre_coro *self = coro_current();
+
+    if (!self)
+        return 0;
+    return snprintf(buffer, size, "coroutine %lu \"%s\", started at %s", (unsigned long)self->id,
+                    coro_name(self), self->site);
+}
+
+/* In a signal handler: no formatting functions that may allocate; snprintf of glibc does not for
+ * these. */
+static void report_overflow(struct stack_block *block, void *address)
+{
+    struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
+
+    (void)address;
+    gyre_message("panic: stack overflow in coroutine %lu \"%s\", its stack has %zu bytes, started "
+                 "at %s",
+                 (unsigned long)coro->id, coro_name(coro), (size_t)(block->top - block->low),
+                 coro->site);
+}
+
+/* --- gyre_run ------------------------------------------------------------------------------- */
+
+static int run(struct gyre_runtime *runtime, struct main_call *call, struct debug_topics debug)
+{
+    char line[200];
+    int error = start_threads(runtime);
+
+    if (error)
+        return error;
+    if (debug.ring) {
+        gyre_ring_describe(&runtime->workers[0].ring, line, sizeof line);
+        gyre_message("%s", line);
+    }
+    error = start_main(runtime, call);
+    if (error) {
+        release_threads(runtime, 2);
+        join_threads(runtime, runtime->worker_count);
+        return error;
+    }
+    release_threads(runtime, 1);
+    while (atomic_load_explicit(&runtime->phase, memory_order_acquire) == PHASE_RUNNING)
+        futex_wait(&runtime->phase, PHASE_RUNNING, -1);
+    if (!await_end(runtime))
+        return give_up(runtime);
+    stop_workers(runtime);
+    return atomic_load_explicit(&runtime->main_result, memory_order_relaxed);
+}
+
+static int run_with(struct main_call *call, const struct gyre_options *options,
+                    struct debug_topics debug)
+{
+    struct gyre_runtime *runtime;
+    sigset_t mask;
+    bool left_behind;
+    int result = create_runtime(&runtime, options);
+
+    if (result) {
+        gyre_message("cannot start: %s", strerror(-result));
+        return result;
+    }
+    gyre_runtime_instance = runtime;
+    gyre_panic_describe = describe;
+    gyre_backtrace_prepare();
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    gyre_children_set_original(runtime->pinned ? &runtime->cpus : NULL, &mask);
+    result = gyre_overflow_install(&runtime->stacks, report_overflow);
+    if (!result)
+        result = run(runtime, call, debug);
+    /* Only the shutdown leaves the phase at STOPPING: then threads still use all of this. */
+    left_behind = atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPING;
+    if (left_behind)
+        return result;
+    gyre_overflow_remove();
+    gyre_children_set_original(NULL, NULL);
+    gyre_runtime_instance = NULL;
+    destroy_runtime(runtime);
+    atomic_store_explicit(&runtime_taken, false, memory_order_release);
+    return result;
+}
+
+int gyre_run_options(gyre_fn fn, void *arg, const struct gyre_options *options)
+{
+    struct main_call call = {fn, arg};
+    struct gyre_options resolved;
+    struct debug_topics debug;
+    int error;
+
+    if (coro_current()) {
+        gyre_message("gyre_run called inside a coroutine");
+        return -EDEADLK;
+    }
+    if (!fn) {
+        gyre_message("cannot start: gyre_run of a NULL function");
+        return -EINVAL;
+    }
+    error = gyre_options_resolve(&resolved, options, &debug);
+    if (error)
+        return error;
+    /* Acquire: pairs with the release at the end of the last run. */
+    if (atomic_exchange_explicit(&runtime_taken, true, memory_order_acquire)) {
+        gyre_message("cannot start: a runtime runs in this process already");
+        return -EBUSY;
+    }
+    error = run_with(&call, &resolved, debug);
+    if (!gyre_runtime_instance)
+        atomic_store_explicit(&runtime_taken, false, memory_order_release);
+    return error;
+}
+
+int gyre_run(gyre_fn fn, void *arg)
+{
+    return gyre_run_options(fn, arg, NULL);
+}

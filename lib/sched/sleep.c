@@ -1,0 +1,96 @@
+/* Yielding, sleeping, and the clock. */
+#include "base/clock.h"
+#include "sched/park.h"
+
+#include <gyre/coro.h>
+
+#include <errno.h>
+
+struct sleeper {
+    struct timer timer;
+    struct gyre_coro *coro;
+    int64_t when;
+    _Atomic(bool) fired; /* in vain: an interruption was faster */
+};
+
+int64_t gyre_now(void)
+{
+    return clock_now();
+}
+
+static void commit_yield(struct worker *worker, struct gyre_coro *self, void *unused)
+{
+    (void)unused;
+    gyre_ready_later(worker, self);
+}
+
+int gyre_yield(void)
+{
+    struct gyre_coro *self = gyre_coro_required("gyre_yield");
+
+    gyre_park(worker_current(), PARK_YIELD, commit_yield, NULL);
+    return coro_error(self);
+}
+
+static void fire(struct timer *timer)
+{
+    struct sleeper *sleeper = container_of(timer, struct sleeper, timer);
+    struct gyre_coro *coro = sleeper->coro;
+
+    if (wait_claim(coro, WAIT_WOKEN))
+        gyre_ready_later(worker_current(), coro);
+    else
+        /* Release: the last touch of the sleeper's stack; pairs with the acquire in retire. */
+        atomic_store_explicit(&sleeper->fired, true, memory_order_release);
+}
+
+/* After an interruption: the timer must be done with our stack before we leave. */
+static void retire(struct sleeper *sleeper)
+{
+    if (gyre_timer_stop(&sleeper->timer))
+        return;
+    for (int spins = 0; !atomic_load_explicit(&sleeper->fired, memory_order_acquire); spins++) {
+        if (spins < 100)
+            cpu_relax();
+        else
+            sched_yield();
+    }
+    atomic_store_explicit(&sleeper->fired, false, memory_order_relaxed);
+}
+
+static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *argument)
+{
+    struct sleeper *sleeper = argument;
+    struct gyre_context *context = coro_context(self);
+
+    wait_publish(self);
+    gyre_timer_start(&worker->timers, &sleeper->timer, sleeper->when);
+    wait_check(self, context);
+}
+
+int gyre_sleep_until(int64_t when)
+{
+    struct gyre_coro *self = gyre_coro_required("gyre_sleep");
+    struct sleeper sleeper = {.timer.fire = fire, .coro = self, .when = when};
+    int error = coro_error(self);
+
+    while (!error) {
+        gyre_park(worker_current(), PARK_SLEEP, commit_sleep, &sleeper);
+        if (wait_finish(self))
+            return 0;
+        retire(&sleeper);
+        error = coro_error(self);
+    }
+    return error;
+}
+
+int gyre_sleep(int64_t duration)
+{
+    int64_t when;
+
+    if (duration <= 0)
+        return gyre_yield();
+    if (__builtin_add_overflow(clock_now(), duration, &when))
+        when = INT64_MAX;
+    return gyre_sleep_until(when);
+}

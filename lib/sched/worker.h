@@ -1,0 +1,197 @@
+/*
+ * Workers and the runtime they form.
+ *
+ * A worker is a pinned thread with its own run queues, timers and ring. It runs coroutines one
+ * after the other; a parking coroutine switches straight to the next one where the local queues
+ * have one, and to the worker's own stack for everything else (polling, stealing, sleep).
+ *
+ * Park commit. A coroutine that parks may be woken from another worker at once, so nothing that
+ * lets it be found may happen before its registers are saved. Hence each park names a commit,
+ * which the coroutine or loop that runs next executes first (worker_arrive): it publishes the
+ * wait, releases locks, or frees the stack of one that has ended.
+ *
+ * worker_current() must be asked again after each park: a coroutine resumes anywhere.
+ */
+#ifndef GYRE_LIB_SCHED_WORKER_H
+#define GYRE_LIB_SCHED_WORKER_H
+
+#include "base/random.h"
+#include "sched/context.h"
+#include "sched/coro.h"
+#include "sched/cpus.h"
+#include "sched/deque.h"
+
+#include <gyre/coro.h>
+#include <gyre/run.h>
+
+#include <pthread.h>
+
+enum { POLL_PICKS = 61, SLOT_STREAK = 3 };
+
+typedef void (*commit_fn)(struct worker *worker, struct gyre_coro *coro, void *argument);
+
+enum worker_state { WORKER_RUNNING, WORKER_SLEEPING, WORKER_NOTIFIED };
+
+struct descriptor_counts;
+struct close_request;
+
+struct worker {
+    /* The owner's alone. */
+    struct gyre_coro *running; /* NULL: the loop itself */
+    struct gyre_coro *previous;
+    commit_fn commit; /* for previous; NULL: nothing to do */
+    void *commit_argument;
+    void **exceptions; /* this thread's C++ exception state, or NULL */
+    unsigned picks;
+    unsigned slot_streak;
+    bool alone;     /* the only worker: nobody steals */
+    bool searching; /* counted as such in the idle word */
+    unsigned index;
+    uint64_t next_id, last_id;
+    struct switch_frame loop;
+    struct stack_cache stacks;
+    struct context_cache contexts;
+    struct random random;
+    struct deque deque;
+    struct fifo fifo;
+    struct fifo_link *private_first, **private_last; /* pinned coroutines: never stolen */
+    struct fpu_control fpu;                          /* as every other coroutine has it */
+    struct ring ring;
+    struct descriptor_counts **descriptors; /* operations by descriptor: lib/io */
+    void (*cleanup)(struct worker *worker); /* of those, when the runtime ends; or NULL */
+    struct close_request *closers;          /* under the ring's reap lock: lib/io */
+    pthread_t thread;
+    int start_error;
+
+    /* Others read or write these. */
+    _Alignas(CACHE_LINE_PAIR) _Atomic(struct gyre_coro *) slot; /* just woken: runs next */
+    _Atomic(uint64_t) progress; /* grows with every pick: shows others that it is not stuck */
+    _Atomic(uint64_t) started, ended;
+    struct timers timers;
+    _Alignas(CACHE_LINE_PAIR) _Atomic(uint32_t) state;
+    struct mailbox mailbox;
+    struct inject inject; /* from foreign threads; any worker may take them */
+    struct inject own;    /* pinned coroutines made ready elsewhere; the owner's only */
+};
+
+struct gyre_runtime {
+    unsigned worker_count;
+    bool pinned;
+    struct worker *workers;
+    struct stack_pool stacks;
+    struct gyre_options options;
+    struct context_root contexts;
+    struct cpus cpus;
+    _Atomic(uint32_t) reported; /* threads that have started, well or not: a futex */
+    _Atomic(uint32_t) go;       /* 1: run; 2: end at once: a futex */
+
+    /* Idle word: workers asleep above, workers searching below. See idle.c. */
+    _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) idle;
+    _Alignas(CACHE_LINE_PAIR) _Atomic(uint32_t) phase; /* enum runtime_phase */
+    _Atomic(uint64_t) next_id;
+    _Atomic(uint64_t) foreign_started;
+    _Atomic(uint32_t) next_foreign; /* worker for the next foreign injection */
+    struct spinlock foreign_lock;
+    struct stack_cache foreign_stacks;
+    _Atomic(int) main_result;
+};
+
+enum runtime_phase { PHASE_RUNNING, PHASE_STOPPING, PHASE_STOPPED };
+
+/* One runtime at a time in a process. NULL: none. */
+extern struct gyre_runtime *gyre_runtime_instance;
+
+/*
+ * The calling thread's worker, or NULL on a foreign thread. The compiler may not keep the
+ * address of a thread-local over a park, so it must not see that this is one: an asm load,
+ * repeated each time.
+ */
+#if defined(__x86_64__) && !defined(GYRE_ASAN) && !defined(GYRE_TSAN)
+static inline struct worker *worker_current(void)
+{
+    struct worker *worker;
+
+    __asm__ volatile("movq gyre_this_worker@gottpoff(%%rip), %0\n\tmovq %%fs:(%0), %0"
+                     : "=r"(worker)
+                     :
+                     : "memory");
+    return worker;
+}
+#else
+struct worker *gyre_worker_current(void);
+static inline struct worker *worker_current(void)
+{
+    return gyre_worker_current();
+}
+#endif
+void gyre_worker_set_current(struct worker *worker);
+
+/* The calling coroutine; panics with a clear line about call when there is none. */
+struct gyre_coro *gyre_coro_required(const char *call);
+
+static inline struct gyre_coro *coro_current(void)
+{
+    struct worker *worker = worker_current();
+
+    return worker ? worker->running : NULL;
+}
+
+/*
+ * Parks the calling coroutine: the next one runs, and commits for it. Returns when it is ready
+ * and picked, perhaps on another worker.
+ */
+void gyre_park(struct worker *worker, enum park_reason reason, commit_fn commit, void *argument);
+
+/* Leaves for ever: commit must not touch the stack again once others may reuse it. */
+_Noreturn void gyre_park_final(struct worker *worker, commit_fn commit);
+
+/* What every coroutine does first when it gets the processor. */
+void gyre_arrive(void);
+
+/* The worker's thread: runs coroutines until the runtime stops. */
+void gyre_worker_loop(struct worker *worker);
+
+int gyre_worker_init(struct worker *worker, struct gyre_runtime *runtime, unsigned index);
+void gyre_worker_destroy(struct worker *worker);
+
+/*
+ * Makes a parked coroutine runnable. gyre_ready: from anywhere; on a worker it goes to the
+ * just-woken slot and runs next. gyre_ready_later: from worker's own thread, to the end of its
+ * FIFO (yielded, completed I/O); wakes nobody: the caller does, once for a batch.
+ */
+void gyre_ready(struct gyre_coro *coro);
+void gyre_ready_later(struct worker *worker, struct gyre_coro *coro);
+
+/* A new coroutine: to the worker's deque. */
+void gyre_ready_new(struct worker *worker, struct gyre_coro *coro);
+
+/* idle.c */
+void gyre_wake_one(void); /* work was queued: one sleeper, unless one searches */
+void gyre_worker_notify(struct worker *worker); /* something for this worker: wake it if asleep */
+struct gyre_coro *gyre_idle_find(struct worker *worker); /* search; NULL: poll again */
+void gyre_idle_stop_searching(struct worker *worker);
+
+static inline uint32_t idle_searching(uint64_t idle)
+{
+    return (uint32_t)idle;
+}
+
+static inline uint32_t idle_sleeping(uint64_t idle)
+{
+    return (uint32_t)(idle >> 32);
+}
+
+/* Full barrier between making work visible and looking for sleepers; pairs with the one in
+ * idle.c between publishing the sleep and the last look. */
+static inline void full_barrier(void)
+{
+#ifdef GYRE_TSAN
+    static _Atomic(int) model; /* TSan knows no fences: a read-modify-write that all share */
+
+    atomic_fetch_add_explicit(&model, 0, memory_order_seq_cst);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+#endif
