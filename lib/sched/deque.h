@@ -123,7 +123,8 @@ static inline void *deque_take_alone(struct deque *d)
 /* Any thread. Exact for the owner while nobody steals, otherwise a moment's estimate. */
 static inline size_t deque_count(struct deque *d)
 {
-    int64_t t = atomic_load_explicit(&d->top, memory_order_relaxed);
+    /* Acquire, with the thief's CAS: bottom is not older than top. */
+    int64_t t = atomic_load_explicit(&d->top, memory_order_acquire);
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
 
     return b > t ? (size_t)(b - t) : 0;

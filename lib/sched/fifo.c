@@ -33,9 +33,9 @@ static void move_to_ring(struct fifo *f)
     f->head_seen = atomic_load_explicit(&f->head, memory_order_acquire);
     for (; listed && t - f->head_seen < FIFO_RING; listed--, t++)
         atomic_store_explicit(&f->ring[t % FIFO_RING], unlist(f), memory_order_relaxed);
-    /* Release, with the thief's acquire of tail. Before listed, so that a count misses nothing. */
+    /* Release, with the thief's acquire of tail. */
     atomic_store_explicit(&f->tail, t, memory_order_release);
-    /* Release, with steal's acquire of listed: who sees less in the list sees more in the ring. */
+    /* Release, with the acquires of listed: who sees less in the list sees more in the ring. */
     atomic_store_explicit(&f->listed, listed, memory_order_release);
 }
 

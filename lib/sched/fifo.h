@@ -12,11 +12,11 @@
  * of their pushes.
  *
  * Batches by one CAS are sound, unlike in the deque, because every taker, the owner included, moves
- * head by CAS. A thief reads head = h, then tail = t, then the slots of [h, h + n), h + n <= t, then
- * does CAS(head, h, h + n). (1) The slots held those items: they were written before tail became t,
- * and a slot of index i is written again only for i + 256, after the owner read head > i; head is
- * 64-bit, never falls, and was still h at the CAS, hence at each read. (2) Nobody else has them:
- * whoever takes index i moves head from <= i to > i, and of all these CAS only one succeeds.
+ * head by CAS. A thief reads head = h, then tail = t, then the slots of [h, h + n), h + n <= t,
+ * then does CAS(head, h, h + n). (1) The slots held those items: they were written before tail
+ * became t, and a slot of index i is written again only for i + 256, after the owner read head > i;
+ * head is 64-bit, never falls, and was still h at the CAS, hence at each read. (2) Nobody else has
+ * them: whoever takes index i moves head from <= i to > i, and of all these CAS only one succeeds.
  *
  * Rejected: a growable ring (a readied coroutine must not be lost for lack of memory, so the list
  * would be needed all the same); a list that only the owner sees (thieves idle beside a full list).
@@ -36,7 +36,7 @@
 #define FIFO_RING      256u
 #define FIFO_BATCH_MAX 16u
 
-/* Embedded in an item; in one queue at a time (inject.h uses it as well). */
+/* Embedded in an item, which is in one queue at a time. */
 struct fifo_link {
     struct fifo_link *next;
 };
@@ -95,8 +95,8 @@ static inline bool fifo_first(struct fifo *f, uint64_t *head, uint64_t *tail)
     return *head != *tail;
 }
 
-/* Owner. The oldest item, or NULL. */
-static inline struct fifo_link *fifo_pop(struct fifo *f)
+/* Owner. The oldest item, or NULL. alone: in a runtime where nobody steals; saves the CAS. */
+static inline struct fifo_link *fifo_pop(struct fifo *f, bool alone)
 {
     uint64_t h, t;
 
@@ -104,32 +104,31 @@ static inline struct fifo_link *fifo_pop(struct fifo *f)
         struct fifo_link *item =
             atomic_load_explicit(&f->ring[h % FIFO_RING], memory_order_relaxed);
 
-        /* Relaxed is enough for the owner: it alone writes slots, and the item came from here. */
+        /* Release, with the acquires of head elsewhere: who sees it sees no older tail. */
+        if (alone) {
+            atomic_store_explicit(&f->head, h + 1, memory_order_release);
+            return item;
+        }
         if (likely(atomic_compare_exchange_strong_explicit(
-                &f->head, &h, h + 1, memory_order_relaxed, memory_order_relaxed)))
+                &f->head, &h, h + 1, memory_order_release, memory_order_relaxed)))
             return item;
     }
     return 0;
 }
 
-/* Owner, in a runtime where nobody steals: no CAS. */
-static inline struct fifo_link *fifo_pop_alone(struct fifo *f)
-{
-    uint64_t h, t;
-
-    if (!fifo_first(f, &h, &t))
-        return 0;
-    atomic_store_explicit(&f->head, h + 1, memory_order_relaxed);
-    return atomic_load_explicit(&f->ring[h % FIFO_RING], memory_order_relaxed);
-}
-
-/* Any thread. Exact for the owner while nobody steals, otherwise a moment's estimate. */
+/*
+ * Any thread. Exact for the owner while nobody steals; otherwise a moment's estimate, which may
+ * count an item twice on its way from list to ring, but misses none.
+ */
 static inline size_t fifo_count(struct fifo *f)
 {
-    uint64_t h = atomic_load_explicit(&f->head, memory_order_relaxed);
+    /* Acquire, with move_to_ring: who sees less in the list sees more in the ring. */
+    size_t listed = atomic_load_explicit(&f->listed, memory_order_acquire);
+    /* Acquire, with the takers' CAS: tail is not older than head. */
+    uint64_t h = atomic_load_explicit(&f->head, memory_order_acquire);
     uint64_t t = atomic_load_explicit(&f->tail, memory_order_relaxed);
 
-    return (t > h ? (size_t)(t - h) : 0) + atomic_load_explicit(&f->listed, memory_order_relaxed);
+    return (t > h ? (size_t)(t - h) : 0) + listed;
 }
 
 #endif

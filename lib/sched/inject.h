@@ -9,16 +9,20 @@
 #define GYRE_LIB_SCHED_INJECT_H
 
 #include "base/spinlock.h"
-#include "sched/fifo.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Embedded in an item, which is in one queue at a time. */
+struct inject_link {
+    struct inject_link *next;
+};
+
 struct inject {
     atomic_size_t count;
     struct spinlock lock;
-    struct fifo_link *first, **last;
+    struct inject_link *first, **last;
 };
 
 static inline void inject_init(struct inject *q)
@@ -30,7 +34,7 @@ static inline void inject_init(struct inject *q)
 }
 
 /* Any thread. */
-static inline void inject_push(struct inject *q, struct fifo_link *item)
+static inline void inject_push(struct inject *q, struct inject_link *item)
 {
     item->next = 0;
     spin_lock(&q->lock);
@@ -54,7 +58,7 @@ static inline bool inject_empty(struct inject *q)
 }
 
 /* Any thread: up to max items, oldest first. Returns how many. */
-static inline unsigned inject_pop_batch(struct inject *q, struct fifo_link **out, unsigned max)
+static inline unsigned inject_pop_batch(struct inject *q, struct inject_link **out, unsigned max)
 {
     unsigned n = 0;
 
@@ -73,9 +77,9 @@ static inline unsigned inject_pop_batch(struct inject *q, struct fifo_link **out
 }
 
 /* Any thread: the oldest item, or NULL. */
-static inline struct fifo_link *inject_pop(struct inject *q)
+static inline struct inject_link *inject_pop(struct inject *q)
 {
-    struct fifo_link *item;
+    struct inject_link *item;
 
     return inject_pop_batch(q, &item, 1) ? item : 0;
 }
