@@ -98,11 +98,6 @@ static struct stack_block *block_of(const struct stack_pool *pool, const struct 
                                           pool->control_size);
 }
 
-static char *end_of(const struct stack_block *block)
-{
-    return base_of(block->slab, block->index) + block->slab->stride;
-}
-
 /* Makes [base, base + guard) fault. */
 static int guard_install(struct stack_pool *pool, char *base)
 {
@@ -289,22 +284,58 @@ static bool reserve(struct stack_pool *pool, unsigned shift, size_t n, struct ba
     return found;
 }
 
-/* Gives the highest page of each stack its memory, by one system call. */
-static void populate(struct stack_pool *pool, const struct batch *batch)
+/* The same advice for many ranges by one system call; false: not for all of them, or not so. */
+static bool advise_many(struct stack_pool *pool, const struct iovec *ranges, size_t n, int advice)
+{
+    size_t total = 0;
+    ssize_t done;
+
+    if (n < 2 || atomic_load_explicit(&pool->no_batch, memory_order_relaxed))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        total += ranges[i].iov_len;
+    done = process_madvise(OWN_PROCESS, ranges, n, advice, 0);
+    /* Before 6.13 no process may give itself such advice; before 6.14 it can't name itself so. */
+    if (done < 0 && errno != ENOMEM && errno != EAGAIN && errno != EINTR)
+        atomic_store_explicit(&pool->no_batch, true, memory_order_relaxed);
+    return done == (ssize_t)total;
+}
+
+/* Installs guards; returns those that are there. */
+static uint64_t guard_batch(struct stack_pool *pool, const struct batch *batch)
+{
+    struct iovec guards[BATCH_MAX];
+    uint64_t guarded = 0;
+    size_t n = 0;
+
+    for (uint64_t left = batch->mask; left; left &= left - 1)
+        guards[n++] = (struct iovec){
+            base_of(batch->slab, batch->word * 64 + (unsigned)__builtin_ctzll(left)), pool->guard};
+    if (!atomic_load_explicit(&pool->mprotect_guards, memory_order_relaxed) &&
+        advise_many(pool, guards, n, MADV_GUARD_INSTALL))
+        return batch->mask;
+    n = 0;
+    for (uint64_t left = batch->mask; left; left &= left - 1) {
+        if (guard_install(pool, guards[n++].iov_base) < 0)
+            break;
+        guarded |= left & -left;
+    }
+    return guarded;
+}
+
+/* Gives the highest page of each stack its memory. If it can't, touching will. */
+static void populate_batch(struct stack_pool *pool, const struct batch *batch)
 {
     struct iovec pages[BATCH_MAX];
     size_t n = 0;
 
-    if (atomic_load_explicit(&pool->no_batch, memory_order_relaxed))
-        return;
     for (uint64_t left = batch->mask; left; left &= left - 1) {
         unsigned index = batch->word * 64 + (unsigned)__builtin_ctzll(left);
 
-        pages[n].iov_base = base_of(batch->slab, index) + batch->slab->stride - pool->page;
-        pages[n++].iov_len = pool->page;
+        pages[n++] = (struct iovec){base_of(batch->slab, index) + batch->slab->stride - pool->page,
+                                    pool->page};
     }
-    if (process_madvise(OWN_PROCESS, pages, n, MADV_POPULATE_WRITE, 0) < 0)
-        atomic_store_explicit(&pool->no_batch, true, memory_order_relaxed); /* touched one by one */
+    advise_many(pool, pages, n, MADV_POPULATE_WRITE);
 }
 
 /* Makes one stack ready, but for publishing it. The caller has installed the guard. */
@@ -319,7 +350,7 @@ static struct stack_block *block_init(struct stack_pool *pool, struct stack_slab
     block->shift = (uint16_t)slab->shift;
     block->index = index;
 #ifdef GYRE_ASAN
-    __lsan_register_root_region(block->low, (size_t)(end_of(block) - block->low));
+    __lsan_register_root_region(block->low, slab->stride - pool->guard);
 #endif
 #ifdef VALGRIND_STACK_REGISTER
     if (RUNNING_ON_VALGRIND)
@@ -334,18 +365,12 @@ static struct stack_block *fresh(struct stack_pool *pool, unsigned shift, size_t
     struct stack_depot *depot = depot_of(pool, shift);
     struct stack_block *list = NULL;
     struct batch batch;
-    uint64_t guarded = 0;
+    uint64_t guarded;
 
     *count = 0;
     if (!reserve(pool, shift, n, &batch))
         return NULL;
-    for (uint64_t left = batch.mask; left; left &= left - 1) {
-        unsigned bit = (unsigned)__builtin_ctzll(left);
-
-        if (guard_install(pool, base_of(batch.slab, batch.word * 64 + bit)) < 0)
-            break;
-        guarded |= (uint64_t)1 << bit;
-    }
+    guarded = guard_batch(pool, &batch);
     if (guarded != batch.mask) {
         spin_lock(&depot->lock);
         put_raw(depot, batch.slab, batch.word, batch.mask & ~guarded);
@@ -354,8 +379,7 @@ static struct stack_block *fresh(struct stack_pool *pool, unsigned shift, size_t
         if (guarded == 0)
             return NULL;
     }
-    if (batch.mask & (batch.mask - 1))
-        populate(pool, &batch);
+    populate_batch(pool, &batch);
     for (uint64_t left = batch.mask; left; left &= left - 1) {
         struct stack_block *block =
             block_init(pool, batch.slab, batch.word * 64 + (unsigned)__builtin_ctzll(left));
@@ -440,56 +464,6 @@ struct stack_block *gyre_stack_acquire_slow(struct stack_pool *pool, struct stac
     return block;
 }
 
-/* Zeroes a stack and makes it raw; false if the kernel would not (locked memory). */
-static bool give_back(struct stack_pool *pool, struct stack_block *block)
-{
-    struct stack_depot *depot = depot_of(pool, block->shift);
-    struct stack_slab *slab = block->slab;
-    unsigned word = block->index / 64;
-    uint64_t bit = (uint64_t)1 << block->index % 64;
-    char *low = block->low;
-
-    (void)pool;
-    if (madvise(low, (size_t)(end_of(block) - low), MADV_DONTNEED) != 0)
-        return false;
-#ifdef GYRE_ASAN
-    __lsan_unregister_root_region(low, slab->stride - pool->guard);
-#endif
-    atomic_fetch_and_explicit(&slab->ready[word], ~bit, memory_order_relaxed);
-    spin_lock(&depot->lock);
-    put_raw(depot, slab, word, bit);
-    spin_unlock(&depot->lock);
-    return true;
-}
-
-static void depot_put_magazine(struct stack_pool *pool, struct stack_block *list)
-{
-    struct stack_depot *depot = depot_of(pool, list->shift);
-    size_t most = DEPOT_BYTES >> list->shift;
-    struct stack_block *next;
-
-    most = most > DEPOT_MAX ? DEPOT_MAX : most < DEPOT_MIN ? DEPOT_MIN : most;
-    spin_lock(&depot->lock);
-    if (depot->free < most) {
-        list->magazine = STACK_MAGAZINE;
-        list->next_magazine = depot->magazines;
-        depot->magazines = list;
-        depot->free += STACK_MAGAZINE;
-        list = NULL;
-    }
-    spin_unlock(&depot->lock);
-    for (; list; list = next) {
-        next = list->next;
-        if (give_back(pool, list))
-            continue;
-        spin_lock(&depot->lock);
-        list->next = depot->loose;
-        depot->loose = list;
-        depot->free++;
-        spin_unlock(&depot->lock);
-    }
-}
-
 static void depot_put_one(struct stack_pool *pool, struct stack_block *block)
 {
     struct stack_depot *depot = depot_of(pool, block->shift);
@@ -499,6 +473,71 @@ static void depot_put_one(struct stack_pool *pool, struct stack_block *block)
     depot->loose = block;
     depot->free++;
     spin_unlock(&depot->lock);
+}
+
+/* Makes a stack raw whose memory has been given back: its fields come from before that. */
+static void make_raw(struct stack_pool *pool, struct stack_slab *slab, unsigned index)
+{
+    struct stack_depot *depot = depot_of(pool, slab->shift);
+    uint64_t bit = (uint64_t)1 << index % 64;
+
+#ifdef GYRE_ASAN
+    __lsan_unregister_root_region(base_of(slab, index) + pool->guard, slab->stride - pool->guard);
+#endif
+    atomic_fetch_and_explicit(&slab->ready[index / 64], ~bit, memory_order_relaxed);
+    spin_lock(&depot->lock);
+    put_raw(depot, slab, index / 64, bit);
+    spin_unlock(&depot->lock);
+}
+
+/* Gives the memory of a magazine back to the kernel. What it does not take (locked memory) stays
+ * in the depot. */
+static void give_back(struct stack_pool *pool, struct stack_block *list)
+{
+    struct {
+        struct stack_block *block;
+        struct stack_slab *slab;
+        unsigned index;
+    } old[STACK_MAGAZINE];
+    struct iovec ranges[STACK_MAGAZINE];
+    size_t n = 0;
+    bool all;
+
+    do {
+        old[n].block = list;
+        old[n].slab = list->slab;
+        old[n].index = list->index;
+        ranges[n].iov_base = list->low;
+        ranges[n++].iov_len = list->slab->stride - pool->guard;
+        list = list->next;
+    } while (list);
+    all = advise_many(pool, ranges, n, MADV_DONTNEED);
+    for (size_t i = 0; i < n; i++) {
+        if (all || madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED) == 0)
+            make_raw(pool, old[i].slab, old[i].index);
+        else
+            depot_put_one(pool, old[i].block);
+    }
+}
+
+static void depot_put_magazine(struct stack_pool *pool, struct stack_block *list)
+{
+    struct stack_depot *depot = depot_of(pool, list->shift);
+    size_t most = DEPOT_BYTES >> list->shift;
+    bool full;
+
+    most = most > DEPOT_MAX ? DEPOT_MAX : most < DEPOT_MIN ? DEPOT_MIN : most;
+    spin_lock(&depot->lock);
+    full = depot->free >= most;
+    if (!full) {
+        list->magazine = STACK_MAGAZINE;
+        list->next_magazine = depot->magazines;
+        depot->magazines = list;
+        depot->free += STACK_MAGAZINE;
+    }
+    spin_unlock(&depot->lock);
+    if (full)
+        give_back(pool, list);
 }
 
 void gyre_stack_release_slow(struct stack_pool *pool, struct stack_cache *cache,
