@@ -91,16 +91,12 @@ def build(say):
         if done.returncode:
             sys.exit(f"bench: meson setup failed (scripts/setup installs what is missing)\n"
                      f"{done.stdout}{done.stderr}")
-    return build_targets(say)
-
-
-def build_targets(say):
-    programs, failed = {}, []
+    command("ninja", "-C", BUILD, "build.ninja")  # takes in what changed in the build files
+    programs = {}
     for target in targets():
         path = os.path.relpath(target["filename"][0], BUILD)
         done = command("ninja", "-C", BUILD, "-j", str(len(os.sched_getaffinity(0))), path)
         if done.returncode:
-            failed.append(path)
             say(f"bench: {path} does not build:\n{done.stdout[-2000:]}")
         else:
             programs[path] = target["filename"][0]
@@ -126,9 +122,10 @@ def families(kind, programs, quick):
     if f"examples/{kind}" in programs:
         found["gyre"] = [Subject("gyre", "", programs[f"examples/{kind}"])]
     for family, variants in (("raw_io_uring", RAW_IO_URING), ("raw_epoll", RAW_EPOLL)):
-        if kind == "echo" and f"perf/{family}" in programs:
+        if f"perf/{family}" in programs:
+            more = ["--http"] if kind == "http" else []
             found[family] = [
-                Subject(family, variant, programs[f"perf/{family}"], ["--variant", variant])
+                Subject(family, variant, programs[f"perf/{family}"], ["--variant", variant, *more])
                 for variant in (variants[:QUICK] if quick else variants)]
     return found
 

@@ -30,12 +30,20 @@ class Failure(Exception):
 
 
 def placed(cpus, nice):
-    """A function for the child: bound to cpus, with the driver's priority offset by nice."""
+    """A function for the child: bound to cpus, with the driver's priority offset by nice. Where the
+    kernel shares CPUs out by session first (autogroup), a session of its own gets that weight."""
 
     def prepare():
         os.sched_setaffinity(0, cpus)
-        if nice:
-            os.nice(nice)
+        if not nice:
+            return
+        os.setsid()
+        os.nice(nice)
+        try:
+            with open("/proc/self/autogroup", "w", encoding="ascii") as file:
+                file.write(str(max(-20, min(19, nice))))
+        except OSError:
+            pass  # no autogroups here: the priority alone decides
 
     return prepare
 

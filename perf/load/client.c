@@ -30,6 +30,7 @@
 
 enum {
     EVENTS = 512,
+    PAUSES = 16,          /* about a microsecond */
     PATTERN_SPREAD = 251, /* offsets in use; prime, so that neighbours differ for long */
     RECEIVE_SIZE = 64 * 1024,
     PORTS_PER_ADDRESS = 20000 /* below the default ephemeral range's 28,232 */
@@ -289,6 +290,18 @@ static bool finished(const struct run *run, int64_t now)
     return run->outstanding == 0 && (run->load->rate == 0 || run->next_arrival >= run->window_end);
 }
 
+/* Nothing to do: leaves the core's resources to a sibling thread, which may be the server. */
+static void pause_briefly(void)
+{
+    for (int i = 0; i < PAUSES; i++) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("isb");
+#endif
+    }
+}
+
 static void loop(struct run *run)
 {
     struct epoll_event events[EVENTS];
@@ -307,6 +320,8 @@ static void loop(struct run *run)
         now = now_ns();
         if (open)
             send_arrivals(run, now);
+        if (open && n == 0)
+            pause_briefly();
         take_window(run, now);
         if (failed(run) || finished(run, now))
             return;

@@ -29,6 +29,7 @@ struct connection {
 struct loop {
     int epoll, listener;
     bool edge;
+    const struct server *server;
     char buffer[BUFFER_SIZE];
 };
 
@@ -105,7 +106,10 @@ static void serve(struct loop *loop, struct connection *c, bool ended)
 
         if (n < 0 && errno == EAGAIN)
             return;
-        done = n > 0 ? send_or_keep(loop, c, loop->buffer, (size_t)n) : -1;
+        done = -1;
+        if (n > 0)
+            done = send_or_keep(loop, c, loop->buffer,
+                                server_reply(loop->server, loop->buffer, (size_t)n));
         if (done < 0)
             drop(c);
         if (done <= 0 || !loop->edge || (n < (ssize_t)sizeof loop->buffer && !ended))
@@ -121,6 +125,7 @@ static void worker(int listener, const struct server *server)
     if (!loop)
         server_die("malloc", errno);
     loop->listener = listener;
+    loop->server = server;
     loop->edge = strcmp(server->variant, "edge") == 0;
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll < 0)

@@ -78,6 +78,7 @@ struct loop {
     struct io_uring ring;
     unsigned flags;
     int listener;
+    const struct server *server;
     struct io_uring_buf_ring *buf_ring;
     char *buffers;
     unsigned buffer_count;
@@ -230,6 +231,7 @@ static void on_data(struct loop *loop, struct connection *c, unsigned n)
         c->held = n;
         return;
     }
+    n = (unsigned)server_reply(loop->server, data, n);
     if (loop->flags & SEND2)
         sent = send_now(c, data, n);
     if (sent < 0) {
@@ -253,10 +255,12 @@ static void send_first(struct loop *loop, struct connection *c, unsigned from)
 /* Multishot receive: n bytes are in buffer id. */
 static void on_buffer(struct loop *loop, struct connection *c, int id, unsigned n)
 {
+    char *data = loop->buffers + (size_t)id * BUFFER_SIZE;
     int sent = 0;
 
+    n = (unsigned)server_reply(loop->server, data, n);
     if (c->first < 0 && loop->flags & SEND2) {
-        sent = send_now(c, loop->buffers + (size_t)id * BUFFER_SIZE, n);
+        sent = send_now(c, data, n);
         if (sent == (int)n || sent < 0) {
             recycle(loop, id);
             if (sent < 0)
@@ -435,6 +439,7 @@ static void worker(int listener, const struct server *server)
         if (strcmp(variants[i].name, server->variant) == 0)
             loop->flags = variants[i].flags;
     loop->listener = listener;
+    loop->server = server;
     loop->buffer_count = server->buffers;
     set_up(loop, server->entries);
     arm_accept(loop);

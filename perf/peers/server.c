@@ -29,9 +29,21 @@ void server_die(const char *what, int error)
     exit(1);
 }
 
+size_t server_reply(const struct server *server, char *buffer, size_t n)
+{
+    static const char response[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                                   "Content-Length: 13\r\n\r\nHello, world\n";
+
+    if (!server->http)
+        return n;
+    memcpy(buffer, response, sizeof response - 1);
+    return sizeof response - 1;
+}
+
 static void usage(const char *const *variants)
 {
-    fprintf(stderr, "usage: --port N [--workers N] [--entries N] [--buffers N] [--variant");
+    fprintf(stderr,
+            "usage: --port N [--workers N] [--entries N] [--buffers N] [--http] [--variant");
     for (; *variants; variants++)
         fprintf(stderr, " %s", *variants);
     fprintf(stderr, "]\n");
@@ -71,6 +83,8 @@ void server_options(int argc, char **argv, const char *const *variants, struct s
             server->entries = (unsigned)integer(optarg, 1, 32768, variants);
         else if (option == 'b')
             server->buffers = (unsigned)integer(optarg, 1, 32768, variants);
+        else if (option == 'h')
+            server->http = true;
         else if (option == 'v')
             server->variant = optarg;
         else
