@@ -229,9 +229,12 @@ bool gyre_timer_stop(struct timer *timer)
 
     if (pending) {
         take_out(timer);
-        if (timer->slot != DUE && list_empty(&wheel->slots[timer->slot].timers))
+        bool emptied = timer->slot != DUE && list_empty(&wheel->slots[timer->slot].timers);
+
+        if (emptied)
             clear_slot(wheel, timer->slot);
-        if (timer->deadline <= timers_next(wheel))
+        /* An emptied slot may have given next a bound that is older than this deadline. */
+        if (emptied || timer->deadline <= timers_next(wheel))
             find_next(wheel);
     }
     spin_unlock(&wheel->lock);
