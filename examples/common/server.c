@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -83,6 +84,39 @@ int server_listen(struct gyre_listener **listener, long port)
     printf("listening on %s\n", address);
     fflush(stdout);
     return 0;
+}
+
+int server_count_init(struct server_count *count)
+{
+    atomic_init(&count->users, 1);
+    count->empty = eventfd(0, EFD_CLOEXEC);
+    return count->empty < 0 ? -errno : 0;
+}
+
+void server_enter(struct server_count *count)
+{
+    /* Relaxed: it can't be at 0 meanwhile. */
+    atomic_fetch_add_explicit(&count->users, 1, memory_order_relaxed);
+}
+
+void server_leave(struct server_count *count)
+{
+    static const uint64_t one = 1;
+
+    /* Release what this user did; the last one acquires it all for whoever drains. */
+    if (atomic_fetch_sub_explicit(&count->users, 1, memory_order_acq_rel) == 1)
+        (void)!write(count->empty, &one, sizeof one); /* an eventfd at 0 doesn't block */
+}
+
+int server_drain(struct server_count *count, int64_t grace)
+{
+    uint64_t value;
+    ssize_t n;
+
+    server_leave(count);
+    GYRE_TIMEOUT(grace);
+    n = gyre_read(count->empty, &value, sizeof value);
+    return n < 0 ? (int)n : 0;
 }
 
 int server_run(gyre_fn fn, void *arg, long workers)

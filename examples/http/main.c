@@ -11,20 +11,8 @@
 #include "http/request.h"
 #include "http/server.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-void server_leave(struct server *server)
-{
-    static const uint64_t one = 1;
-
-    /* Release what this user did; the last one acquires it all before the server's end. */
-    if (atomic_fetch_sub_explicit(&server->users, 1, memory_order_acq_rel) == 1)
-        (void)!write(server->drained, &one, sizeof one); /* an eventfd at 0: doesn't block */
-}
 
 static int accept_all(struct server *server)
 {
@@ -38,11 +26,10 @@ static int accept_all(struct server *server)
         (error = server_listen(&listener, server->settings.port)))
         return error;
     while ((start.fd = gyre_accept(listener)) >= 0) {
-        /* relaxed: it can't reach 0 here, the accept loop is a user too */
-        atomic_fetch_add_explicit(&server->users, 1, memory_order_relaxed);
+        server_enter(&server->connections);
         if (gyre_go_copy(connection_run, &start, sizeof start) < 0) {
             gyre_close(start.fd);
-            server_leave(server);
+            server_leave(&server->connections);
         }
     }
     gyre_listener_close(listener);
@@ -52,15 +39,11 @@ static int accept_all(struct server *server)
 static int run(void *arg)
 {
     struct server *server = arg;
-    uint64_t count;
     int error;
 
     server->serving = gyre_context_current();
-    atomic_init(&server->users, 1);
     error = accept_all(server);
-    server_leave(server);
-    GYRE_TIMEOUT(server->settings.grace);
-    gyre_read(server->drained, &count, sizeof count);
+    server_drain(&server->connections, server->settings.grace);
     return error;
 }
 
@@ -102,8 +85,7 @@ int main(int argc, char **argv)
     }
     request_set_header_limit(s->header_limit);
     server.signals = server_setup();
-    server.drained = eventfd(0, EFD_CLOEXEC);
-    if (server.signals < 0 || server.drained < 0)
+    if (server.signals < 0 || server_count_init(&server.connections))
         return 1;
     return server_run(run, &server, s->workers);
 }

@@ -8,9 +8,10 @@
 #ifndef EXAMPLES_HTTP_SERVER_H
 #define EXAMPLES_HTTP_SERVER_H
 
+#include "common/server.h"
+
 #include <gyre.h>
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
 struct settings {
@@ -29,9 +30,8 @@ struct server {
     struct settings settings;
     int root; /* a descriptor; -1: none */
     int signals;
-    int drained; /* an eventfd: written by the last connection to end */
     struct gyre_context *accepting, *serving;
-    atomic_long users; /* connections, and the accept loop until it has ended */
+    struct server_count connections;
 };
 
 static inline bool server_stopping(const struct server *server)
@@ -47,8 +47,5 @@ struct connection_start {
 
 /* The coroutine of a connection. */
 int connection_run(void *start);
-
-/* Ends one use; the last one wakes whoever drains. */
-void server_leave(struct server *server);
 
 #endif
