@@ -9,11 +9,18 @@
 #include <string.h>
 #include <ucontext.h>
 
-/* In this frame an exception or a forced unwinding must not get lost: see switch.c. */
-#if defined(__GCC_HAVE_DWARF2_CFI_ASM) || defined(__clang__)
-#define PERSONALITY() __asm__(".cfi_personality 0x1b, gyre_switch_personality")
+/*
+ * In this frame an exception or a forced unwinding must not get lost (see switch.c), and unwinding
+ * ends. Where neither processor is meant, the C library's frame under it ends it.
+ */
+#if defined(__x86_64__)
+#define OUTERMOST() __asm__(".cfi_personality 0x1b, gyre_switch_personality; .cfi_undefined %rip")
+#elif defined(__aarch64__)
+#define OUTERMOST() __asm__(".cfi_personality 0x1b, gyre_switch_personality; .cfi_undefined x30")
+#elif defined(__GCC_HAVE_DWARF2_CFI_ASM)
+#define OUTERMOST() __asm__(".cfi_personality 0x1b, gyre_switch_personality")
 #else
-#define PERSONALITY() ((void)0)
+#define OUTERMOST() ((void)0)
 #endif
 
 struct start {
@@ -27,7 +34,7 @@ static void start(unsigned int high, unsigned int low)
 {
     const struct start *s = (const struct start *)(((uintptr_t)high << 16 << 16) | low);
 
-    PERSONALITY();
+    OUTERMOST();
     s->entry(s->arg);
     abort();
 }
