@@ -105,7 +105,7 @@ def build(say):
 
 def targets():
     done = command("meson", "introspect", BUILD, "--targets")
-    wanted = ("perf/load", "perf/micro", "perf/switch", "perf/raw_epoll", "perf/raw_io_uring",
+    wanted = ("perf/load", "perf/micro", "perf/switch", "perf/touch", "perf/raw_epoll", "perf/raw_io_uring",
               "examples/echo", "examples/http")
     return [t for t in json.loads(done.stdout or "[]") if t["type"] == "executable"
             and os.path.relpath(t["filename"][0], BUILD) in wanted]
@@ -141,11 +141,15 @@ class Bench:
         self.rates = {}
 
     def micro(self, group, deadline):
-        if group.command[0] not in self.programs:
-            self.say(f"{group.name}: skipped, {group.command[0]} is not built")
-            return
+        subjects = []
+        for name, (program, *_) in group.commands.items():
+            if program in self.programs:
+                subjects.append(Subject(name, "", program))
+            else:
+                self.say(f"{group.name}: {name} is skipped, {program} is not built")
         rounds = min(group.most, 3) if self.options.quick else group.most
-        self.runner.rounds(group, [Subject("gyre", "", "")], rounds, deadline)
+        if subjects:
+            self.runner.rounds(group, subjects, rounds, deadline)
 
     def load(self, group, deadline):
         if "perf/load" not in self.programs:

@@ -8,6 +8,7 @@ import subprocess
 from stats import median, paired_ratio, spread
 
 BASELINES = ("raw_io_uring", "raw_epoll")
+FLOORS = (*BASELINES, "raw_touch")
 
 
 def machine():
@@ -24,12 +25,15 @@ def machine():
             text = file.read().strip()
         if text != "Not affected":
             mitigations[name] = text
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as file:
+        congestion = file.read().strip()
     return {
         "cpu": model,
         "cpus": len(os.sched_getaffinity(0)),
         "memory_kb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,
         "kernel": platform.release(),
         "mitigations": mitigations,
+        "congestion_control": congestion,
     }
 
 
@@ -66,7 +70,7 @@ def ratios(groups, samples):
     for group in groups:
         for work, (_, field) in group.works.items():
             for subject in ("gyre", "raw_io_uring"):
-                for baseline in BASELINES:
+                for baseline in FLOORS:
                     if subject == baseline:
                         continue
                     ratio = paired_ratio(samples.column(group.name, subject, field),
@@ -104,7 +108,7 @@ def _rows(entries, ratio_entries):
 
 def table(entries, ratio_entries):
     """The chosen subjects first, with ratios and their 95 % intervals; then all variants' CPU."""
-    chosen = [e for e in entries if e["subject"] in ("gyre", *BASELINES)]
+    chosen = [e for e in entries if e["subject"] in ("gyre", *FLOORS)]
     others = [e for e in entries if e not in chosen and e["work"].endswith("_cpu")]
     head = ("work", "subject", "median", "unit", "quartiles", "n", "ratio in pairs [95 %]")
     rows = [head, *_rows(chosen, ratio_entries)]

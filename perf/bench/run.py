@@ -63,11 +63,12 @@ def run_load(plan, load, subject, rate):
     return row
 
 
-def run_micro(plan, micro):
+def run_micro(plan, micro, subject):
+    program, *arguments = micro.commands[subject.name]
     cpus = os.sched_getaffinity(0)
     try:
         done = subprocess.run(
-            [plan.programs[micro.command[0]], *micro.command[1:]], capture_output=True, text=True, timeout=60,
+            [plan.programs[program], *arguments], capture_output=True, text=True, timeout=60,
             preexec_fn=placed(cpus, plan.nice), env=environment())
     except subprocess.TimeoutExpired:
         raise Failure("did not end") from None
@@ -101,7 +102,7 @@ class Runner:
         row = None
         try:
             if isinstance(group, Micro):
-                row = run_micro(self.plan, group)
+                row = run_micro(self.plan, group, subject)
             else:
                 row = run_load(self.plan, group, subject, rate)
         except Failure as failure:

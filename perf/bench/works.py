@@ -34,10 +34,12 @@ class Idle(Load):
 class Micro:
     """A measure inside one process, which prints a JSON object."""
 
-    def __init__(self, name, works, command=None, most=10):
+    def __init__(self, name, works, command=None, floor=None, most=10):
         self.name = name
         self.works = works
-        self.command = command or ["perf/micro", name]
+        self.commands = {"gyre": command or ["perf/micro", name]}
+        if floor:
+            self.commands["raw_touch"] = floor
         self.most = most  # rounds at most: some take seconds
 
 
@@ -61,7 +63,8 @@ GROUPS = [
     Micro("spawn_join", {"spawn_join": ("ns", "value")}),
     Micro("wake_other_worker", {"wake_other_worker": ("ns", "value")}),
     Micro("parked_1m", {"parked_1m_bytes": ("bytes", "bytes"),
-                        "parked_1m_seconds": ("s", "seconds")}, most=5),
+                        "parked_1m_seconds": ("s", "seconds")},
+          floor=["perf/touch"], most=5),
     *_loads(),
 ]
 
