@@ -3,11 +3,15 @@
  * end of the context wakes the coroutine, and only one of them does (model:
  * tests/models/park_ready.pml).
  *
- * A commit that lets a waker find the coroutine has this order: wait_publish; make it findable
- * (release the object's lock, or store the pointer); wait_check. Who finds it claims it with
+ * A commit that lets a waker find the coroutine has this order, the first two under the object's
+ * lock: wait_publish; make it findable; release the lock; wait_check. Who finds it claims it with
  * wait_claim and then calls gyre_ready. The coroutine, resumed, asks wait_finish; interrupted,
- * it takes itself off the object before it returns, and waits again if its context has not ended
- * (an interruption is only a hint).
+ * it takes itself off the object, under the lock, before it returns, and waits again if its context
+ * has not ended (an interruption is only a hint).
+ *
+ * An interruption needs no way to find the coroutine: from wait_publish on it may resume on another
+ * worker while the commit still runs. The lock makes it wait for the commit there. A commit without
+ * a lock (sleep.c, spawn.c) must have made the coroutine findable before it publishes.
  */
 #ifndef GYRE_LIB_SCHED_PARK_H
 #define GYRE_LIB_SCHED_PARK_H
@@ -16,8 +20,8 @@
 
 static inline void wait_publish(struct gyre_coro *coro)
 {
-    /* Relaxed: made visible by the release that lets others find the coroutine. */
-    atomic_store_explicit(&coro->wait, WAIT_OBJECT, memory_order_relaxed);
+    /* Release: who claims it, and the coroutine after it, find what the commit did before. */
+    atomic_store_explicit(&coro->wait, WAIT_OBJECT, memory_order_release);
 }
 
 /* True for exactly one caller: it must make the coroutine ready. */

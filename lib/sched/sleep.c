@@ -63,8 +63,10 @@ static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *ar
     struct sleeper *sleeper = argument;
     struct gyre_context *context = coro_context(self);
 
-    wait_publish(self);
+    /* Only this thread fires its timers, so this one can't before the wait is published. The other
+     * way round, an interrupted sleeper could stop its timer before it was started. */
     gyre_timer_start(&worker->timers, &sleeper->timer, sleeper->when);
+    wait_publish(self);
     wait_check(self, context);
 }
 

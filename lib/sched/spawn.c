@@ -5,9 +5,12 @@
  * switches away for ever; whoever runs next executes commit_end, which clears LIFE_ALIVE. From
  * that moment the memory belongs to the joiner, or, detached, goes back to the cache.
  *
- * The join. The joiner publishes its address in the child's life word. The end takes it from there
- * and claims the joiner. A joiner that was interrupted takes its address back, which succeeds only
- * while the child lives; else the child has ended, and the result won.
+ * The join. The joiner's commit stores its address in the child's life word, then publishes its
+ * wait. The end takes the address from there and claims the wait; if it comes between the two, the
+ * commit fails to publish and readies the joiner itself. A joiner that was interrupted takes its
+ * address back, which succeeds only while the child lives; else the child has ended, and the result
+ * won. Rejected: to publish first, for an interrupted joiner could then be gone when its address is
+ * stored.
  */
 #include "sched/spawn.h"
 
@@ -192,27 +195,42 @@ int gyre_runtime_go(struct gyre_runtime *runtime, gyre_fn fn, void *arg)
 
 /* --- ended --------------------------------------------------------------------------------- */
 
+static struct gyre_coro *joiner_in(uintptr_t life)
+{
+    return (struct gyre_coro *)(life & ~(uintptr_t)LIFE_FLAGS);
+}
+
+/* False when the joiner was interrupted, and waits in take_back. */
+static bool wake_joiner(struct gyre_coro *joiner)
+{
+    uint32_t wait = atomic_load_explicit(&joiner->wait, memory_order_relaxed);
+
+    /* Acquire and release: as wait_claim. */
+    do {
+        if (wait == WAIT_INTERRUPTED)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&joiner->wait, &wait, WAIT_WOKEN,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (wait == WAIT_OBJECT) /* else its commit still runs, and readies it */
+        gyre_ready(joiner);
+    return true;
+}
+
 static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unused)
 {
-    uintptr_t life;
     struct gyre_coro *joiner;
-    bool claimed = false;
+    uintptr_t life;
 
     (void)unused;
     /* Release the result to the joiner; acquire the joiner's wait. */
     life = atomic_fetch_and_explicit(&coro->life, ~(uintptr_t)LIFE_ALIVE, memory_order_acq_rel);
     if (life & LIFE_DETACHED)
         gyre_coro_release(worker, coro);
-    joiner = (struct gyre_coro *)(life & ~(uintptr_t)LIFE_FLAGS);
-    if (joiner) {
-        claimed = wait_claim(joiner, WAIT_WOKEN);
-        /* An interrupted joiner spins until it sees this, so that the claim above never hits
-         * a later wait of its. */
-        if (!claimed)
-            atomic_fetch_and_explicit(&coro->life, LIFE_FLAGS, memory_order_release);
-        else
-            gyre_ready(joiner);
-    }
+    joiner = joiner_in(life);
+    /* An interrupted joiner spins until it sees this, so that wake_joiner never hits a later wait
+     * of its. */
+    if (joiner && !wake_joiner(joiner))
+        atomic_fetch_and_explicit(&coro->life, LIFE_FLAGS, memory_order_release);
     /* Release: a count of zero living ones also says that their memory is at rest. */
     atomic_store_explicit(&worker->ended,
                           atomic_load_explicit(&worker->ended, memory_order_relaxed) + 1,
@@ -273,40 +291,52 @@ static void check_handle(gyre_handle handle, const char *call)
         gyre_panic("%s with a handle that was joined or let go before", call);
 }
 
+static _Noreturn void refuse_second(struct gyre_coro *child, const char *what)
+{
+    gyre_panic("%s coroutine %lu \"%s\", which another one joins", what, (unsigned long)child->id,
+               coro_name(child));
+}
+
 static void commit_join(struct worker *worker, struct gyre_coro *self, void *argument)
 {
     struct gyre_coro *child = argument;
     struct gyre_context *context = coro_context(self);
     uintptr_t life = atomic_load_explicit(&child->life, memory_order_relaxed);
+    uint32_t wait = WAIT_NONE;
 
     (void)worker;
-    wait_publish(self);
     do {
-        if (!(life & LIFE_ALIVE)) {
-            atomic_store_explicit(&self->wait, WAIT_WOKEN, memory_order_relaxed);
+        if (!(life & LIFE_ALIVE) || joiner_in(life)) {
+            /* It ended, or another joiner was faster, which is found out on the joiner's own
+             * stack. Relaxed: passed on by its being readied. */
+            wait = life & LIFE_ALIVE ? WAIT_INTERRUPTED : WAIT_WOKEN;
+            atomic_store_explicit(&self->wait, wait, memory_order_relaxed);
             gyre_ready(self);
             return;
         }
-        if (life & ~(uintptr_t)LIFE_FLAGS)
-            gyre_panic("two coroutines join coroutine %lu \"%s\"", (unsigned long)child->id,
-                       coro_name(child));
         /* Release: pairs with the acquire in commit_end, which finds the wait. */
     } while (!atomic_compare_exchange_weak_explicit(&child->life, &life, life | (uintptr_t)self,
                                                     memory_order_acq_rel, memory_order_relaxed));
-    wait_check(self, context);
+    /* From here on `child` may be gone. Release: who claims the wait finds the address stored. */
+    if (!atomic_compare_exchange_strong_explicit(&self->wait, &wait, WAIT_OBJECT,
+                                                 memory_order_acq_rel, memory_order_relaxed))
+        gyre_ready(self); /* woken already */
+    else
+        wait_check(self, context);
 }
 
 /* After an interruption: true when the child has not ended, and will not look at us any more. */
-static bool take_back(struct gyre_coro *child)
+static bool take_back(struct gyre_coro *child, struct gyre_coro *self)
 {
     uintptr_t life = atomic_load_explicit(&child->life, memory_order_acquire);
 
     while (life & LIFE_ALIVE)
-        if (atomic_compare_exchange_weak_explicit(&child->life, &life, life & LIFE_FLAGS,
+        if (joiner_in(life) != self ||
+            atomic_compare_exchange_weak_explicit(&child->life, &life, life & LIFE_FLAGS,
                                                   memory_order_acq_rel, memory_order_acquire))
             return true;
     /* It ended and took our address: wait the few instructions until it has tried the claim. */
-    for (int spins = 0; life & ~(uintptr_t)LIFE_FLAGS; spins++) {
+    for (int spins = 0; joiner_in(life) == self; spins++) {
         if (spins < 100)
             cpu_relax();
         else
@@ -316,26 +346,42 @@ static bool take_back(struct gyre_coro *child)
     return false;
 }
 
+/* Parks until the child has ended (true) or chance or a context's end woke us (false). */
+static bool await_child(struct gyre_coro *child, struct gyre_coro *self)
+{
+    bool ended;
+
+    gyre_park(worker_current(), PARK_JOIN, commit_join, child);
+    /* The wait is over only when the child's end can't look at it any more. */
+    ended = atomic_load_explicit(&self->wait, memory_order_relaxed) == WAIT_WOKEN ||
+            !take_back(child, self);
+    atomic_store_explicit(&self->wait, WAIT_NONE, memory_order_relaxed);
+    return ended;
+}
+
 int gyre_join(gyre_handle handle, int *result)
 {
     struct gyre_coro *self = gyre_coro_required("gyre_join");
     struct gyre_coro *child = handle.coro;
     int error = coro_error(self);
+    uintptr_t life;
 
     check_handle(handle, "gyre_join");
     if (child == self)
         gyre_panic("a coroutine joins itself");
     if (error)
         return error;
-    /* Acquire: pairs with the release in commit_end. */
-    while (atomic_load_explicit(&child->life, memory_order_acquire) & LIFE_ALIVE) {
-        gyre_park(worker_current(), PARK_JOIN, commit_join, child);
-        if (wait_finish(self) || !take_back(child))
+    do {
+        /* Acquire: pairs with the release in commit_end. */
+        life = atomic_load_explicit(&child->life, memory_order_acquire);
+        if (unlikely(joiner_in(life)))
+            refuse_second(child, "gyre_join of");
+        if (!(life & LIFE_ALIVE) || await_child(child, self))
             break;
         error = coro_error(self);
-        if (error)
-            return error;
-    }
+    } while (!error);
+    if (error)
+        return error;
     if (result)
         *result = child->result;
     gyre_coro_release(worker_current(), child);
@@ -344,10 +390,14 @@ int gyre_join(gyre_handle handle, int *result)
 
 void gyre_detach(gyre_handle handle)
 {
+    uintptr_t life;
+
     gyre_coro_required("gyre_detach");
     check_handle(handle, "gyre_detach");
     /* Pairs with commit_end: one of the two sees both flags and releases. */
-    if (!(atomic_fetch_or_explicit(&handle.coro->life, LIFE_DETACHED, memory_order_acq_rel) &
-          LIFE_ALIVE))
+    life = atomic_fetch_or_explicit(&handle.coro->life, LIFE_DETACHED, memory_order_acq_rel);
+    if (unlikely(joiner_in(life)))
+        refuse_second(handle.coro, "gyre_detach of");
+    if (!(life & LIFE_ALIVE))
         gyre_coro_release(worker_current(), handle.coro);
 }
