@@ -1,10 +1,10 @@
 /*
  * The worker's loop, its choice of what runs next, and the park.
  *
- * Fairness. The just-woken slot is taken at most three times in a row; the deque (newest first)
- * and the FIFO take turns; every 61st pick polls ring, timers, mailbox and injection queue, and
- * takes the oldest of the deque. So with n coroutines runnable here, each runs within 4 * 61 * n
- * picks.
+ * Fairness. The just-woken slot is taken at most three times in a row; of the other picks the
+ * deque (newest first), the FIFO, and the pinned ones twice take turns; every 61st pick polls ring,
+ * timers, mailbox and injection queue, and takes the oldest of the deque. So of n coroutines that
+ * are runnable here, each runs within 61 * (n + 1) picks, whoever else is made runnable meanwhile.
  */
 #include "sched/worker.h"
 
@@ -92,6 +92,7 @@ static void append_private(struct worker *worker, struct gyre_coro *coro)
 static struct gyre_coro *pick_local(struct worker *worker)
 {
     struct gyre_coro *coro;
+    unsigned turn;
 
     if (worker->slot_streak < SLOT_STREAK) {
         coro = take_slot(worker);
@@ -101,9 +102,11 @@ static struct gyre_coro *pick_local(struct worker *worker)
         }
     }
     worker->slot_streak = 0;
-    if (unlikely(worker->private_first) && worker->picks & 2)
+    /* A count of its own: that of the picks could keep step with the slot's streak for ever. */
+    turn = worker->turn++;
+    if (unlikely(worker->private_first) && turn & 2)
         return take_private(worker);
-    if (worker->picks & 1) {
+    if (turn & 1) {
         coro = take_fifo(worker);
         if (!coro)
             coro = take_deque(worker);

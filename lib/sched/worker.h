@@ -44,6 +44,7 @@ struct worker {
     void **exceptions; /* this thread's C++ exception state, or NULL */
     unsigned picks;
     unsigned slot_streak;
+    unsigned turn; /* picks that were not the slot's: whose turn it is */
     bool alone;     /* the only worker: nobody steals */
     bool searching; /* counted as such in the idle word */
     unsigned index;
