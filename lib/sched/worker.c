@@ -298,25 +298,35 @@ static bool has_local_work(struct worker *worker)
            deque_count(&worker->deque) || fifo_count(&worker->fifo) || worker->private_first;
 }
 
+/* Whether a thief finds something that this worker would not run next. */
+static bool has_spare_work(struct worker *worker)
+{
+    size_t count = deque_count(&worker->deque) + fifo_count(&worker->fifo);
+
+    return count > 1 || (count && (worker->private_first ||
+                                   atomic_load_explicit(&worker->slot, memory_order_relaxed)));
+}
+
 /*
  * Lets in what comes from outside: messages, injected coroutines, timers, completions. A worker
  * that is alone and has nothing to run leaves the submitting to the enter it sleeps in.
  */
 static void poll_all(struct worker *worker)
 {
-    unsigned completed;
+    unsigned woken = 0;
 
     if (!mailbox_empty(&worker->mailbox))
         drain_mailbox(worker);
     if (!inject_empty(&worker->inject) || !inject_empty(&worker->own))
         take_injected(worker);
     if (timers_next(&worker->timers) != INT64_MAX)
-        gyre_timers_expire(&worker->timers, clock_now());
+        woken = gyre_timers_expire(&worker->timers, clock_now());
     if (ring_wants_enter(&worker->ring) ||
         (worker->ring.unsubmitted && (!worker->alone || has_local_work(worker))))
         gyre_ring_enter(&worker->ring, false, 0);
-    completed = gyre_ring_reap(&worker->ring, worker);
-    if (completed > 1 && !worker->alone) {
+    woken += gyre_ring_reap(&worker->ring, worker);
+    /* What they made ready told nobody; one alone runs next, here. */
+    if (woken && !worker->alone && has_spare_work(worker)) {
         full_barrier();
         gyre_wake_one();
     }
