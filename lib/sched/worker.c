@@ -127,6 +127,7 @@ static inline void count_pick(struct worker *worker)
     atomic_store_explicit(&worker->progress, worker->picks, memory_order_relaxed);
 }
 
+/* Before every switch away, the last one too: the next coroutine takes the rest as it finds it. */
 static inline void leave(struct worker *worker, struct gyre_coro *coro)
 {
     if (worker->exceptions)
@@ -186,6 +187,7 @@ _Noreturn void gyre_park_final(struct worker *worker, commit_fn commit)
 
     worker->previous = self;
     worker->commit = commit;
+    leave(worker, self);
     gyre_switch_final(&self->frame, next_frame(worker));
     __builtin_unreachable();
 }
