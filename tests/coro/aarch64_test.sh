@@ -21,7 +21,6 @@ try() {
     timeout 100 qemu-aarch64 "$work/$name"
 }
 
-try asm_O0 -O0 "$root/lib/coro/switch_aarch64.S"
-try asm_O2 -O2 "$root/lib/coro/switch_aarch64.S"
-try asm_O3_bti -O3 -mbranch-protection=standard "$root/lib/coro/switch_aarch64.S"
+try asm -O2 "$root/lib/coro/switch_aarch64.S"
+try asm_bti -O1 -mbranch-protection=standard "$root/lib/coro/switch_aarch64.S"
 try ucontext -O2 -DGYRE_SWITCH_UCONTEXT "$root/lib/coro/switch_ucontext.c"

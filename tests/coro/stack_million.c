@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     int64_t t[4];
     long memory = sysconf(_SC_AVPHYS_PAGES);
 
-    alarm(110);
+    alarm(400);
     if (memory < count + count / 3) {
         printf("not enough memory for %ld stacks\n", count);
         return 77;
