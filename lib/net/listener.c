@@ -14,6 +14,7 @@
  * Want of descriptors or memory ends the accept before a connection is taken from the backlog: it
  * is tried again after a pause that doubles from 5 ms to 1 s.
  */
+#include "base/grow.h"
 #include "io/operation.h"
 #include "net/address.h"
 
@@ -379,14 +380,21 @@ int gyre_listener_close(struct gyre_listener *listener)
     return 0;
 }
 
-static int check_options(const struct gyre_listen_options *options)
+/* What version 0.1 had. */
+#define OPTIONS_LEAST (offsetof(struct gyre_listen_options, ahead) + sizeof(unsigned))
+
+/* The caller's, or the defaults, in the form this version knows. */
+static int take_options(struct gyre_listen_options *options,
+                        const struct gyre_listen_options *asked)
 {
+    const struct gyre_listen_options defaults = GYRE_LISTEN_INIT;
     const unsigned known =
         GYRE_LISTEN_REUSEPORT | GYRE_LISTEN_NO_REUSEADDR | GYRE_LISTEN_V6ONLY | GYRE_LISTEN_DELAY;
 
-    return options->size < sizeof *options || options->flags & ~known || options->backlog < 0
-               ? -EINVAL
-               : 0;
+    if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked ? asked : &defaults) ||
+        options->flags & ~known || options->backlog < 0)
+        return -EINVAL;
+    return 0;
 }
 
 static int create(struct gyre_listener **created, int fd, const struct gyre_listen_options *options)
@@ -450,43 +458,39 @@ static int open_socket(const struct address *address, const struct gyre_listen_o
 }
 
 int gyre_listener_adopt(struct gyre_listener **listener, int fd,
-                        const struct gyre_listen_options *options)
+                        const struct gyre_listen_options *asked)
 {
-    const struct gyre_listen_options defaults = GYRE_LISTEN_INIT;
+    struct gyre_listen_options options;
     int listening = 0;
     socklen_t length = sizeof listening;
 
-    if (!options)
-        options = &defaults;
-    if (!listener || check_options(options) || fd < 0 ||
+    if (!listener || take_options(&options, asked) || fd < 0 ||
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 || !listening)
         return -EINVAL;
-    return create(listener, fd, options);
+    return create(listener, fd, &options);
 }
 
 int gyre_tcp_listen_options(struct gyre_listener **listener, const char *text,
-                            const struct gyre_listen_options *options)
+                            const struct gyre_listen_options *asked)
 {
-    const struct gyre_listen_options defaults = GYRE_LISTEN_INIT;
+    struct gyre_listen_options options;
     struct address address;
     int fd, error;
 
     gyre_coro_required("gyre_tcp_listen");
-    if (!options)
-        options = &defaults;
-    if (!listener || check_options(options))
+    if (!listener || take_options(&options, asked))
         return -EINVAL;
     error = gyre_address_parse(text, &address);
     if (error)
         return error;
-    fd = open_socket(&address, options);
+    fd = open_socket(&address, &options);
     if (fd == -EAFNOSUPPORT && address.any) {
         gyre_address_any_v4(&address); /* no IPv6 here */
-        fd = open_socket(&address, options);
+        fd = open_socket(&address, &options);
     }
     if (fd < 0)
         return fd;
-    error = create(listener, fd, options);
+    error = create(listener, fd, &options);
     if (error)
         close(fd);
     return error;

@@ -1,6 +1,7 @@
 /* Options: the program's, overridden by the environment, checked once. */
 #include "sched/options.h"
 
+#include "base/grow.h"
 #include "base/macros.h"
 #include "base/message.h"
 #include "coro/stack.h"
@@ -11,6 +12,9 @@
 #include <string.h>
 
 enum { RING_ENTRIES_MIN = 4, RING_ENTRIES_MAX = 32768 };
+
+/* What version 0.1 had. */
+#define OPTIONS_LEAST (offsetof(struct gyre_options, seed) + sizeof(uint64_t))
 
 static int refuse(const char *name, const char *value, const char *wanted)
 {
@@ -131,11 +135,11 @@ int gyre_options_resolve(struct gyre_options *options, const struct gyre_options
 
     *options = none;
     if (asked) {
-        if (asked->size < sizeof *asked) {
-            gyre_message("cannot start: options not initialised with GYRE_OPTIONS_INIT");
+        if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked)) {
+            gyre_message("cannot start: options not initialised with GYRE_OPTIONS_INIT, or of a "
+                         "newer version");
             return -EINVAL;
         }
-        *options = *asked;
     }
     error = check(options);
     if (!error)

@@ -14,12 +14,16 @@
  */
 #include "sched/spawn.h"
 
+#include "base/grow.h"
 #include "base/panic.h"
 #include "sched/entry.h"
 #include "sched/park.h"
 
 #include <errno.h>
 #include <string.h>
+
+/* What version 0.1 had of struct gyre_spawn_options. */
+#define OPTIONS_LEAST (offsetof(struct gyre_spawn_options, copy_size) + sizeof(size_t))
 
 enum { ID_BATCH = 1024, COPY_MAX = 16384, FOREIGN_STACKS = 8 };
 
@@ -62,8 +66,8 @@ static int check_options(struct gyre_runtime *runtime, const struct gyre_spawn_o
 {
     const unsigned known = GYRE_SPAWN_PINNED | GYRE_SPAWN_SAVE_FPU | GYRE_SPAWN_OUTSIDE_CONTEXT;
 
-    if (options->size < sizeof *options || options->flags & ~known ||
-        options->worker > runtime->worker_count || (options->copy && options->copy_size > COPY_MAX))
+    if (options->flags & ~known || options->worker > runtime->worker_count ||
+        (options->copy && options->copy_size > COPY_MAX))
         return -EINVAL;
     return 0;
 }
@@ -176,7 +180,13 @@ int gyre_go_copy_at(const char *site, gyre_fn fn, const void *arg, size_t size)
 int gyre_spawn_at(const char *site, gyre_handle *handle, gyre_fn fn, void *arg,
                   const struct gyre_spawn_options *options)
 {
-    return spawn("gyre_spawn", site, handle, fn, arg, options);
+    struct gyre_spawn_options known;
+
+    if (!options)
+        return spawn("gyre_spawn", site, handle, fn, arg, NULL);
+    if (grow_copy(&known, sizeof known, OPTIONS_LEAST, options))
+        return -EINVAL;
+    return spawn("gyre_spawn", site, handle, fn, arg, &known);
 }
 
 int gyre_runtime_go(struct gyre_runtime *runtime, gyre_fn fn, void *arg)
