@@ -48,6 +48,8 @@ def parse_arguments(arguments):
     parser.add_argument("--quick", action="store_true", help="end within two minutes: fewer "
                         "variants, few rounds, wide intervals")
     parser.add_argument("--list", action="store_true", help="print the works and exit")
+    parser.add_argument("--variants", type=lambda text: text.split(","), metavar="V,...",
+                        help="of the raw servers, only these: recv,multishot,edge ...")
     parser.add_argument("--rounds", type=int, help="of the final pairs (30, quick 5)")
     parser.add_argument("--trials", type=int, help="rounds of all variants before (7, quick 1)")
     parser.add_argument("--seconds", type=float, help="each run (0.6, quick 0.3)")
@@ -116,17 +118,21 @@ def built():
             if os.path.exists(t["filename"][0])}
 
 
-def families(kind, programs, quick):
+def families(kind, programs, options):
     """Subjects by family for one kind of load; families without a program are left out."""
     found = {}
     if f"examples/{kind}" in programs:
         found["gyre"] = [Subject("gyre", "", programs[f"examples/{kind}"])]
     for family, variants in (("raw_io_uring", RAW_IO_URING), ("raw_epoll", RAW_EPOLL)):
-        if f"perf/{family}" in programs:
+        if options.quick:
+            variants = variants[:QUICK]
+        if options.variants:
+            variants = [v for v in variants if v in options.variants]
+        if f"perf/{family}" in programs and variants:
             more = ["--http"] if kind == "http" else []
             found[family] = [
                 Subject(family, variant, programs[f"perf/{family}"], ["--variant", variant, *more])
-                for variant in (variants[:QUICK] if quick else variants)]
+                for variant in variants]
     return found
 
 
@@ -155,7 +161,7 @@ class Bench:
         if "perf/load" not in self.programs:
             self.say(f"{group.name}: skipped, perf/load is not built")
             return
-        found = families(group.kind, self.programs, self.options.quick)
+        found = families(group.kind, self.programs, self.options)
         if "gyre" not in found:
             self.say(f"{group.name}: gyre is skipped, examples/{group.kind} is not built")
         if not found:
