@@ -85,6 +85,24 @@ static int start_on_thread(struct worker *worker)
     return 0;
 }
 
+static void wait_reported(struct gyre_runtime *runtime, unsigned count)
+{
+    uint32_t reported;
+
+    /* Acquire: what the threads did before they reported is seen. */
+    while ((reported = atomic_load_explicit(&runtime->reported, memory_order_acquire)) < count)
+        futex_wait(&runtime->reported, reported, -1);
+}
+
+static void report_and_wait(struct gyre_runtime *runtime, uint32_t go)
+{
+    /* Release: pairs with the acquire of the thread that counts them. */
+    atomic_fetch_add_explicit(&runtime->reported, 1, memory_order_release);
+    futex_wake(&runtime->reported);
+    while (atomic_load_explicit(&runtime->go, memory_order_acquire) == go)
+        futex_wait(&runtime->go, go, -1);
+}
+
 static void *worker_thread(void *argument)
 {
     struct worker *worker = argument;
@@ -94,13 +112,13 @@ static void *worker_thread(void *argument)
     snprintf(name, sizeof name, "gyre-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
     worker->start_error = start_on_thread(worker);
-    /* Release: pairs with the acquire of the thread that counts them. */
-    atomic_fetch_add_explicit(&runtime->reported, 1, memory_order_release);
-    futex_wake(&runtime->reported);
-    while (atomic_load_explicit(&runtime->go, memory_order_acquire) == 0)
-        futex_wait(&runtime->go, 0, -1);
-    if (atomic_load_explicit(&runtime->go, memory_order_relaxed) == 1)
+    report_and_wait(runtime, 0);
+    if (atomic_load_explicit(&runtime->go, memory_order_relaxed) == 1) {
         gyre_worker_loop(worker);
+        /* Another worker may be about to wake this ring: it stays until all have left their loops.
+         */
+        report_and_wait(runtime, 1);
+    }
     if (!worker->start_error) {
         gyre_overflow_thread_exit();
         gyre_ring_destroy(&worker->ring);
@@ -122,7 +140,7 @@ static void join_threads(struct gyre_runtime *runtime, unsigned count)
 
 static int start_threads(struct gyre_runtime *runtime)
 {
-    unsigned started = 0, reported;
+    unsigned started = 0;
     int error = 0;
 
     while (started < runtime->worker_count && !error) {
@@ -134,8 +152,7 @@ static int start_threads(struct gyre_runtime *runtime)
     }
     if (error)
         gyre_message("cannot start: no thread for worker %u: %s", started, strerror(-error));
-    while ((reported = atomic_load_explicit(&runtime->reported, memory_order_acquire)) < started)
-        futex_wait(&runtime->reported, reported, -1);
+    wait_reported(runtime, started);
     for (unsigned i = 0; i < started && !error; i++) {
         error = runtime->workers[i].start_error;
         if (error)
@@ -356,6 +373,8 @@ static void stop_workers(struct gyre_runtime *runtime)
     full_barrier(); /* pairs with the one behind publish_sleep */
     for (unsigned i = 0; i < runtime->worker_count; i++)
         gyre_worker_notify(&runtime->workers[i]);
+    wait_reported(runtime, 2 * runtime->worker_count);
+    release_threads(runtime, 2);
     join_threads(runtime, runtime->worker_count);
 }
 

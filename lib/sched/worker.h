@@ -44,7 +44,7 @@ struct worker {
     void **exceptions; /* this thread's C++ exception state, or NULL */
     unsigned picks;
     unsigned slot_streak;
-    unsigned turn; /* picks that were not the slot's: whose turn it is */
+    unsigned turn;  /* picks that were not the slot's: whose turn it is */
     bool alone;     /* the only worker: nobody steals */
     bool searching; /* counted as such in the idle word */
     unsigned index;
@@ -83,8 +83,8 @@ struct gyre_runtime {
     struct gyre_options options;
     struct context_root contexts;
     struct cpus cpus;
-    _Atomic(uint32_t) reported; /* threads that have started, well or not: a futex */
-    _Atomic(uint32_t) go;       /* 1: run; 2: end at once: a futex */
+    _Atomic(uint32_t) reported; /* threads that started, well or not, and left the loop: a futex */
+    _Atomic(uint32_t) go;       /* 1: run; 2: end: a futex */
 
     /* Idle word: workers asleep above, workers searching below. See idle.c. */
     _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) idle;
