@@ -436,12 +436,11 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
 {
     struct gyre_runtime *runtime;
     sigset_t mask;
-    bool left_behind;
     int result = create_runtime(&runtime, options);
 
     if (result) {
         gyre_message("cannot start: %s", strerror(-result));
-        return result;
+        goto over;
     }
     gyre_runtime_instance = runtime;
     gyre_panic_describe = describe;
@@ -452,13 +451,14 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
     if (!result)
         result = run(runtime, call, debug);
     /* Only the shutdown leaves the phase at STOPPING: then threads still use all of this. */
-    left_behind = atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPING;
-    if (left_behind)
+    if (atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPING)
         return result;
     gyre_overflow_remove();
     gyre_children_set_original(NULL, NULL);
     gyre_runtime_instance = NULL;
     destroy_runtime(runtime);
+over:
+    /* Last, and once: from here on another thread may start a runtime. */
     atomic_store_explicit(&runtime_taken, false, memory_order_release);
     return result;
 }
@@ -486,10 +486,7 @@ int gyre_run_options(gyre_fn fn, void *arg, const struct gyre_options *options)
         gyre_message("cannot start: a runtime runs in this process already");
         return -EBUSY;
     }
-    error = run_with(&call, &resolved, debug);
-    if (!gyre_runtime_instance)
-        atomic_store_explicit(&runtime_taken, false, memory_order_release);
-    return error;
+    return run_with(&call, &resolved, debug);
 }
 
 int gyre_run(gyre_fn fn, void *arg)
