@@ -91,6 +91,16 @@ profile_matters() {
     [ $? -eq 77 ] && grep -q 'docs/containers.md' <<<"$output"
 }
 
+demo_gives_the_remedy() {
+    local output status
+    command -v wrk >/dev/null || return 77
+    output=$("$here/under-profile.py" --without io_uring_setup "$source/docs/seccomp/gyre.json" \
+        "$source/scripts/demo" 2>&1)
+    status=$?
+    printf '%s\n' "$output"
+    [ $status -eq 1 ] && grep -q '^gyre: cannot start:.*io_uring' <<<"$output"
+}
+
 by_cmake() {
     cmake -S "$here/cmake" -B "$work/cmake" >/dev/null && cmake --build "$work/cmake" || return 1
     LD_LIBRARY_PATH=$prefix/lib "$work/cmake/consumer_c" &&
@@ -151,6 +161,7 @@ check 'children see the original CPUs, all static' static children.c
 check "the README's program compiles" readme_compiles
 check 'runs under the shipped seccomp profile' under_profile "$source/docs/seccomp/gyre.json"
 check 'a profile without io_uring gives the remedy' profile_matters
+check 'where io_uring is forbidden, scripts/demo gives the remedy' demo_gives_the_remedy
 if command -v g++ >/dev/null; then
     check 'C++ program by pkg-config' by_pkg_config g++ consumer.cpp
 else
