@@ -284,6 +284,8 @@ static int run_main(void *argument)
     struct gyre_runtime *runtime = gyre_runtime_instance;
     int result = call->fn(call->arg);
 
+    /* They may take their time and start coroutines: that is still the program's, not its end. */
+    gyre_local_destroy_all(coro_current());
     atomic_store_explicit(&runtime->main_result, result, memory_order_relaxed);
     set_phase(runtime, PHASE_STOPPING);
     return result;
@@ -292,13 +294,13 @@ static int run_main(void *argument)
 static int start_main(struct gyre_runtime *runtime, struct main_call *call)
 {
     struct gyre_spawn_options options = GYRE_SPAWN_INIT;
-    struct gyre_coro *coro;
+    struct gyre_coro *coro = NULL;
     int error;
 
-    options.name = "main";
     options.stack_size = main_stack_size();
-    error = gyre_coro_create(NULL, GYRE_SITE("main"), NULL, run_main, call, &options,
+    error = gyre_coro_create(NULL, "gyre_run\0main", NULL, run_main, call, &options,
                              &runtime->contexts.root, &coro);
+    runtime->main = coro;
     if (!error)
         gyre_ready(coro);
     else
@@ -323,45 +325,71 @@ static void interrupt_alive(struct stack_block *block, void *unused)
         gyre_coro_interrupt(coro);
 }
 
-static void report_alive(struct stack_block *block, void *argument)
+/* The main coroutine has said that it ends, and is on its way: no straggler. */
+static bool straggles(const struct gyre_coro *coro)
+{
+    return alive(coro) && coro != gyre_runtime_instance->main;
+}
+
+static void count_straggler(struct stack_block *block, void *argument)
+{
+    size_t *count = argument;
+
+    *count += straggles(container_of(block, struct gyre_coro, stack));
+}
+
+static size_t count_stragglers(struct gyre_runtime *runtime)
+{
+    size_t count = 0;
+
+    gyre_stack_each(&runtime->stacks, count_straggler, &count);
+    return count;
+}
+
+static void report_straggler(struct stack_block *block, void *argument)
 {
     struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
-    unsigned *count = argument;
+    size_t *count = argument;
 
-    if (alive(coro) && ++*count <= REPORT_MAX)
+    if (straggles(coro) && ++*count <= REPORT_MAX)
         gyre_message_line("  %lu \"%s\", started at %s", (unsigned long)coro->id, coro_name(coro),
                           coro->site);
 }
 
-/* Returns true when every coroutine has ended. */
-static bool await_end(struct gyre_runtime *runtime)
+static int64_t grace_of(const struct gyre_runtime *runtime)
 {
-    int64_t grace = runtime->options.grace < 0 ? 0 : runtime->options.grace;
-    int64_t limit = clock_now() + grace;
+    return runtime->options.grace < 0 ? 0 : runtime->options.grace;
+}
 
-    if (grace > INT64_MAX / 2)
+/* Returns 0 when every coroutine has ended, else how many were left when the grace was over. */
+static size_t await_end(struct gyre_runtime *runtime)
+{
+    int64_t limit;
+    size_t count;
+
+    if (__builtin_add_overflow(clock_now(), grace_of(runtime), &limit))
         limit = INT64_MAX;
     gyre_context_end(&runtime->contexts.root, -ECANCELED);
     while (gyre_coro_live(runtime)) {
-        if (clock_now() >= limit)
-            return false;
+        /* The count of living ones includes who has ended but for the last few instructions. */
+        if (clock_now() >= limit && (count = count_stragglers(runtime)))
+            return count;
         gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
         /* Nobody signals the last end: it would cost every coroutine's. */
         futex_wait(&runtime->phase, PHASE_STOPPING, GYRE_MILLISECOND);
     }
-    return true;
+    return 0;
 }
 
-static int give_up(struct gyre_runtime *runtime)
+static int give_up(struct gyre_runtime *runtime, size_t stragglers)
 {
-    unsigned count = 0;
+    size_t count = 0;
 
-    gyre_message(
-        "shutdown: %zu coroutines did not end within the grace of %ld ms:", gyre_coro_live(runtime),
-        (long)((runtime->options.grace < 0 ? 0 : runtime->options.grace) / GYRE_MILLISECOND));
-    gyre_stack_each(&runtime->stacks, report_alive, &count);
+    gyre_message("shutdown: %zu coroutine%s did not end within the grace of %ld ms:", stragglers,
+                 stragglers == 1 ? "" : "s", (long)(grace_of(runtime) / GYRE_MILLISECOND));
+    gyre_stack_each(&runtime->stacks, report_straggler, &count);
     if (count > REPORT_MAX)
-        gyre_message_line("  and %u more", count - REPORT_MAX);
+        gyre_message_line("  and %zu more", count - REPORT_MAX);
     if (!runtime->options.keep_stragglers)
         abort();
     return -EBUSY;
@@ -408,6 +436,7 @@ static void report_overflow(struct stack_block *block, void *address)
 static int run(struct gyre_runtime *runtime, struct main_call *call, struct debug_topics debug)
 {
     char line[200];
+    size_t stragglers;
     int error = start_threads(runtime);
 
     if (error)
@@ -425,8 +454,9 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
     release_threads(runtime, 1);
     while (atomic_load_explicit(&runtime->phase, memory_order_acquire) == PHASE_RUNNING)
         futex_wait(&runtime->phase, PHASE_RUNNING, -1);
-    if (!await_end(runtime))
-        return give_up(runtime);
+    stragglers = await_end(runtime);
+    if (stragglers)
+        return give_up(runtime, stragglers);
     stop_workers(runtime);
     return atomic_load_explicit(&runtime->main_result, memory_order_relaxed);
 }

@@ -196,7 +196,7 @@ int gyre_runtime_go(struct gyre_runtime *runtime, gyre_fn fn, void *arg)
 
     if (!runtime || runtime != gyre_runtime_instance)
         gyre_panic("gyre_runtime_go with a runtime that does not run");
-    error = gyre_coro_create(NULL, GYRE_SITE("foreign"), NULL, fn, arg, NULL,
+    error = gyre_coro_create(NULL, "gyre_runtime_go\0foreign", NULL, fn, arg, NULL,
                              &runtime->contexts.root, &coro);
     if (!error)
         gyre_ready(coro);

@@ -79,6 +79,7 @@ struct gyre_runtime {
     unsigned worker_count;
     bool pinned;
     struct worker *workers;
+    struct gyre_coro *main; /* type-stable, like every control block: may have ended */
     struct stack_pool stacks;
     struct gyre_options options;
     struct context_root contexts;
