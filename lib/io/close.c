@@ -6,8 +6,10 @@
  * memory but the closer's stack, and cannot fail. Where operations are in flight it stays, linked
  * to the worker, until the last of them completes.
  *
- * The closing mark is taken off just before the kernel frees the number, not after: another thread
- * may get the number at once.
+ * While the kernel frees the number the entry says so. Another thread may get the number at once, and
+ * a coroutine may still try the old one: both wait the moment until the close is over, then the kernel
+ * knows whom they mean. Rejected: taking the mark off before. An operation begun in between can reach
+ * the kernel before the close does; then it waits on the old file, which nobody closes any more.
  */
 #include "io/close.h"
 
@@ -118,7 +120,7 @@ static void drain(struct gyre_coro *self, int fd, uint64_t rings)
 
 static int close_number(int fd)
 {
-    struct operation operation;
+    struct operation operation = {0};
     int result;
 
     if (gyre_operation_begin(&operation, "gyre_close", -1, OPERATION_SHIELDED))
@@ -129,25 +131,42 @@ static int close_number(int fd)
     return result == OPERATION_AGAIN ? 0 : result;
 }
 
+static void release(struct descriptor *descriptor)
+{
+    uint32_t closings = atomic_load_explicit(&descriptor->closings, memory_order_relaxed);
+
+    atomic_store_explicit(&descriptor->kind, KIND_UNKNOWN, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->cold, 0, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->closings, closings + 1, memory_order_relaxed);
+    /* Relaxed: that no operation is in flight was learnt from the workers themselves. */
+    atomic_store_explicit(&descriptor->users, DESCRIPTOR_CLOSING | DESCRIPTOR_RELEASING,
+                          memory_order_relaxed);
+}
+
 int gyre_close(int fd)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_close");
+    struct gyre_coro *self = coro_required("gyre_close");
     struct descriptor *descriptor;
     uint64_t users;
+    int result;
 
     if (fd < 0)
         return -EBADF;
     descriptor = gyre_descriptor_get(fd);
     if (!descriptor)
         return close_number(fd); /* so it was never used by an operation */
-    /* Seq_cst: pairs with the look in use_descriptor. */
-    users = atomic_fetch_or_explicit(&descriptor->users, DESCRIPTOR_CLOSING, memory_order_seq_cst);
+    do {
+        gyre_descriptor_await_release(descriptor);
+        /* Seq_cst: pairs with the look in use_descriptor. */
+        users =
+            atomic_fetch_or_explicit(&descriptor->users, DESCRIPTOR_CLOSING, memory_order_seq_cst);
+    } while (users & DESCRIPTOR_RELEASING);
     if (users & DESCRIPTOR_CLOSING)
         return -EALREADY;
     drain(self, fd, users);
-    atomic_store_explicit(&descriptor->kind, KIND_UNKNOWN, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->cold, 0, memory_order_relaxed);
+    release(descriptor);
+    result = close_number(fd);
     /* Release: the next user of the number finds a clean entry. */
     atomic_store_explicit(&descriptor->users, 0, memory_order_release);
-    return close_number(fd);
+    return result;
 }

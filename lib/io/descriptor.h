@@ -1,11 +1,10 @@
 /*
  * What is known about descriptors, by number: which rings have used one, whether it is being
- * closed, and a hint of its kind; and for each worker, how many of its operations are in flight on
- * it.
+ * closed, how often it was, and a hint of its kind; and for each worker, how many of its operations
+ * are in flight on it.
  *
- * Nothing here decides the meaning of a call: after a close(2) behind gyre's back the entry is
- * stale, and then costs a superfluous message at most. (The kind is corrected by the kernel's own
- * answer.)
+ * After a close(2) behind gyre's back the entry is stale: that costs a superfluous message at most,
+ * and the kind is corrected by the kernel's own answer.
  *
  * Counting in flight takes no atomic read-modify-write: `submitted` is written by the owner of the
  * ring, `completed` by whoever holds its reap lock.
@@ -18,15 +17,22 @@
 enum {
     DESCRIPTOR_CHUNK = 1024,
     DESCRIPTOR_CHUNKS = 16384,
-    DESCRIPTOR_RINGS = 63, /* workers share a bit modulo this */
+    DESCRIPTOR_RINGS = 62, /* workers share a bit modulo this */
 };
 
-#define DESCRIPTOR_CLOSING ((uint64_t)1 << 63)
+/*
+ * CLOSING: operations are being cancelled, and begin no more. RELEASING as well: the kernel is about
+ * to free the number, or has: who begins now may mean the old file or the next one, and waits until
+ * the kernel can tell.
+ */
+#define DESCRIPTOR_CLOSING   ((uint64_t)1 << 63)
+#define DESCRIPTOR_RELEASING ((uint64_t)1 << 62)
 
 enum descriptor_kind { KIND_UNKNOWN, KIND_SOCKET, KIND_OTHER };
 
 struct descriptor {
-    _Atomic(uint64_t) users; /* a bit for each ring, and DESCRIPTOR_CLOSING */
+    _Atomic(uint64_t) users; /* a bit for each ring, DESCRIPTOR_CLOSING, DESCRIPTOR_RELEASING */
+    _Atomic(uint32_t) closings; /* how often gyre_close has freed the number */
     _Atomic(uint8_t) kind;
     _Atomic(uint8_t) cold; /* the last receive had to wait */
 };

@@ -4,6 +4,8 @@
 #include "io/close.h"
 #include "sched/spawn.h"
 
+#include <gyre/coro.h>
+
 #include <errno.h>
 
 enum { ROOM_TRIES = 16 };
@@ -62,23 +64,60 @@ static void count_completed(struct worker *home, int fd)
         gyre_close_completed(home, fd);
 }
 
+/*
+ * Why the kernel cancelled it: for gyre_close, which cannot go on before this completion is counted,
+ * so that its mark is still there. Later is too late to look: the number may stand for another file.
+ */
+static bool cancelled_by_close(const struct coro_operation *operation, int result)
+{
+    struct descriptor *descriptor;
+
+    if (likely(result != -ECANCELED && result != -EINTR) || operation->fd < 0)
+        return false;
+    descriptor = gyre_descriptor_get(operation->fd);
+    return atomic_load_explicit(&descriptor->users, memory_order_relaxed) & DESCRIPTOR_CLOSING;
+}
+
 static void complete(struct ring_target *target, void *reaper, int result, unsigned flags,
                      unsigned generation)
 {
     struct gyre_coro *coro = container_of(target, struct gyre_coro, operation.target);
     struct coro_operation *operation = &coro->operation;
+    struct worker *home = atomic_load_explicit(&operation->flight, memory_order_relaxed);
 
-    if (unlikely(!operation->in_flight || operation->generation != generation))
+    if (unlikely(!home || operation->generation != generation))
         return;
-    operation->result = result;
+    operation->result = cancelled_by_close(operation, result) ? -EBADF : result;
     operation->flags = flags;
-    operation->in_flight = false;
+    atomic_store_explicit(&operation->flight, NULL, memory_order_relaxed);
     if (operation->fd >= 0)
-        count_completed(atomic_load_explicit(&coro->home, memory_order_relaxed), operation->fd);
+        count_completed(home, operation->fd);
     gyre_ready_later(reaper, coro);
 }
 
 /* --- cancellation --------------------------------------------------------------------------- */
+
+/*
+ * Whether the coroutine has an operation on this ring that its context no longer wants. On the
+ * owner with the reap lock: an operation found in flight here can't complete, so nothing that is
+ * looked at afterwards belongs to another one.
+ */
+static bool wants_cancel(struct worker *worker, struct gyre_coro *coro)
+{
+    return atomic_load_explicit(&coro->operation.flight, memory_order_relaxed) == worker &&
+           atomic_load_explicit(&coro->wait, memory_order_acquire) == WAIT_OPERATION &&
+           !coro->operation.cancelled && context_error(coro_context(coro));
+}
+
+static bool look_wants_cancel(struct worker *worker, struct gyre_coro *coro)
+{
+    bool wanted;
+
+    spin_lock(&worker->ring.reap_lock);
+    wanted = wants_cancel(worker, coro);
+    spin_unlock(&worker->ring.reap_lock);
+    return wanted;
+}
 
 /* On the owner of the ring. False when there is no room for it now. */
 static bool submit_cancel(struct worker *worker, struct gyre_coro *coro)
@@ -88,32 +127,24 @@ static bool submit_cancel(struct worker *worker, struct gyre_coro *coro)
 
     if (!sqe)
         return false;
+    spin_lock(&worker->ring.reap_lock);
     /* Making room may have reaped the very completion. */
-    if (!operation->in_flight) {
+    if (wants_cancel(worker, coro)) {
+        operation->cancelled = true;
+        io_uring_prep_cancel64(sqe, ring_user_data(&operation->target, operation->generation), 0);
+    } else {
         io_uring_prep_nop(sqe);
-        sqe->user_data = 0;
-        return true;
     }
-    operation->cancelled = true;
-    io_uring_prep_cancel64(sqe, ring_user_data(&operation->target, operation->generation), 0);
     sqe->user_data = 0; /* found or not: the operation's own completion tells */
+    spin_unlock(&worker->ring.reap_lock);
     return true;
-}
-
-/* Whether the coroutine has an operation on this ring that its context no longer wants. */
-static bool wants_cancel(struct worker *worker, struct gyre_coro *coro)
-{
-    return atomic_load_explicit(&coro->wait, memory_order_acquire) == WAIT_OPERATION &&
-           atomic_load_explicit(&coro->home, memory_order_relaxed) == worker &&
-           coro->operation.in_flight && !coro->operation.cancelled &&
-           context_error(coro_context(coro));
 }
 
 static void handle_cancel(void *argument, struct mailbox_message *message)
 {
     struct worker *worker = argument;
     struct gyre_coro *coro = container_of(message, struct gyre_coro, cancel_message);
-    bool retry = wants_cancel(worker, coro) && !submit_cancel(worker, coro);
+    bool retry = look_wants_cancel(worker, coro) && !submit_cancel(worker, coro);
 
     if (unlikely(retry)) {
         mailbox_push(&worker->mailbox, message);
@@ -126,41 +157,55 @@ static void handle_cancel(void *argument, struct mailbox_message *message)
     if (gyre_coro_unqueue(worker, coro) &&
         atomic_load_explicit(&coro->wait, memory_order_seq_cst) == WAIT_OPERATION &&
         (atomic_load_explicit(&coro->home, memory_order_relaxed) != worker ||
-         wants_cancel(worker, coro)))
+         look_wants_cancel(worker, coro)))
         gyre_coro_interrupt(coro);
 }
 
 /* --- begin and wait ------------------------------------------------------------------------- */
 
-static int use_descriptor(struct operation *operation, int fd)
+void gyre_descriptor_await_release(struct descriptor *descriptor)
+{
+    /* Acquire: pairs with the last store of gyre_close. */
+    while (atomic_load_explicit(&descriptor->users, memory_order_acquire) & DESCRIPTOR_RELEASING)
+        gyre_yield();
+}
+
+/* Announces the worker as a user. 0, -EBADF, -ENOMEM, OPERATION_AGAIN: the number is being freed. */
+static int use_descriptor(struct operation *operation, int fd, struct descriptor_counts **counts)
 {
     struct worker *worker = operation->worker;
-    struct descriptor_counts *counts = gyre_descriptor_counts(worker, fd);
     struct descriptor *descriptor = gyre_descriptor_get(fd);
     uint64_t users, bit = descriptor_bit(worker);
+    uint32_t closings;
 
-    if (unlikely(!counts || !descriptor))
+    *counts = gyre_descriptor_counts(worker, fd);
+    operation->descriptor = descriptor;
+    if (unlikely(!*counts || !descriptor))
         return fd >= DESCRIPTOR_CHUNK * DESCRIPTOR_CHUNKS ? -EBADF : -ENOMEM;
-    users = atomic_load_explicit(&descriptor->users, memory_order_relaxed);
+    /* Acquire: pairs with the last store of gyre_close, before which it counted. */
+    users = atomic_load_explicit(&descriptor->users, memory_order_acquire);
     /* Seq_cst: pairs with the exchange in gyre_close; either it sees the bit, or this sees it
      * closing. */
     if (unlikely(!(users & bit)))
         users = atomic_fetch_or_explicit(&descriptor->users, bit, memory_order_seq_cst);
     if (unlikely(users & DESCRIPTOR_CLOSING))
+        return users & DESCRIPTOR_RELEASING ? OPERATION_AGAIN : -EBADF;
+    closings = atomic_load_explicit(&descriptor->closings, memory_order_relaxed);
+    if (unlikely(operation->bound && operation->closings != closings))
         return -EBADF;
-    operation->descriptor = descriptor;
-    increment(&counts->submitted);
+    operation->bound = true;
+    operation->closings = closings;
     return 0;
 }
 
 int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags)
 {
-    struct gyre_coro *self = gyre_coro_required(call);
-    struct worker *worker = worker_current();
+    struct gyre_coro *self = coro_required(call);
+    struct descriptor_counts *counts = NULL;
     int error;
 
     operation->self = self;
-    operation->worker = worker;
+    operation->worker = worker_current();
     operation->descriptor = NULL;
     operation->flags = flags;
     if (!(flags & OPERATION_SHIELDED)) {
@@ -170,15 +215,18 @@ int gyre_operation_begin(struct operation *operation, const char *call, int fd, 
     }
     if (unlikely(fd < -1))
         return -EBADF;
-    operation->sqe = gyre_operation_entry(worker);
+    while (fd >= 0 && unlikely(error = use_descriptor(operation, fd, &counts))) {
+        if (error != OPERATION_AGAIN)
+            return error;
+        gyre_descriptor_await_release(operation->descriptor);
+        operation->worker = worker_current();
+    }
+    operation->sqe = gyre_operation_entry(operation->worker);
     if (unlikely(!operation->sqe))
         return -ENOMEM;
-    if (fd >= 0 && (error = use_descriptor(operation, fd))) {
-        /* The entry is taken: it goes out as nothing. */
-        io_uring_prep_nop(operation->sqe);
-        operation->sqe->user_data = 0;
-        return error;
-    }
+    /* A closer that saw the bit asks this worker, which can't answer before the next park. */
+    if (counts)
+        increment(&counts->submitted);
     self->operation.fd = fd;
     return 0;
 }
@@ -209,15 +257,8 @@ static int map_result(struct operation *operation, int result)
     if (likely(result != -ECANCELED && result != -EINTR))
         return result;
     error = operation->flags & OPERATION_SHIELDED ? 0 : coro_error(self);
-    if (error)
-        return error;
-    /* Not by our context: by gyre_close, or by a cancel meant for another number of the same file.
-     */
-    if (operation->descriptor &&
-        atomic_load_explicit(&operation->descriptor->users, memory_order_relaxed) &
-            DESCRIPTOR_CLOSING)
-        return -EBADF;
-    return OPERATION_AGAIN;
+    /* Not by our context: by a cancel meant for another number of the same file. */
+    return error ? error : OPERATION_AGAIN;
 }
 
 int gyre_operation_wait(struct operation *operation)
@@ -227,8 +268,9 @@ int gyre_operation_wait(struct operation *operation)
 
     mine->target.complete = complete;
     mine->generation++;
-    mine->in_flight = true;
     mine->cancelled = false;
+    /* Relaxed: others compare it with themselves, and only this worker sets it to itself. */
+    atomic_store_explicit(&mine->flight, operation->worker, memory_order_relaxed);
     self->cancel_message.handle = handle_cancel;
     operation->sqe->user_data = ring_user_data(&mine->target, mine->generation);
     gyre_park(operation->worker, PARK_OPERATION, commit_operation, operation);

@@ -1,9 +1,9 @@
 /*
  * One operation of one coroutine: begin, fill the submission entry, wait.
  *
- *     struct operation op;
+ *     struct operation op = {0};
  *     do {
- *         error = gyre_operation_begin(&op, "gyre_read", fd);
+ *         error = gyre_operation_begin(&op, "gyre_read", fd, 0);
  *         if (error)
  *             return error;
  *         io_uring_prep_read(op.sqe, fd, buffer, size, offset);
@@ -15,6 +15,8 @@
  * - wait returns after the final completion only; the kernel is done with the buffers.
  * - A result of the kernel's that is not its cancellation is returned, whatever has ended
  * meanwhile.
+ * - Begun again, it means the same file: once gyre_close has freed the number it fails (-EBADF),
+ * though the number stands for another file by now.
  * - An operation belongs to the ring it was submitted on, and its coroutine stays parked until
  *   it completes; only the owner of the ring cancels. A canceller elsewhere sends the owner a
  * message that names the coroutine alone; the owner decides by the state it finds.
@@ -40,14 +42,20 @@ struct operation {
     struct io_uring_sqe *sqe;
     struct descriptor *descriptor; /* NULL when fd < 0 */
     unsigned flags;
+    bool bound;        /* begun before: closings is what it was then */
+    uint32_t closings; /* of the descriptor */
 };
 
 /*
- * fd >= 0 counts as using that descriptor. Panics outside a coroutine, naming call. Returns 0;
- * why the context has ended; -EBADF (fd < -1, or being closed); -ENOMEM.
+ * fd >= 0 counts as using that descriptor. May park, before it takes the entry. Panics outside a
+ * coroutine, naming call. Returns 0; why the context has ended; -EBADF (fd < -1, or being closed);
+ * -ENOMEM.
  */
 int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags);
 int gyre_operation_wait(struct operation *operation);
+
+/* Waits while the kernel frees the number, so that a look at users tells about the next file. */
+void gyre_descriptor_await_release(struct descriptor *descriptor);
 
 /* An entry of the worker's ring, from its own thread, making room if need be; NULL: the kernel
  * takes nothing now. */

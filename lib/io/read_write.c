@@ -12,12 +12,23 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-enum { LENGTH_MAX = 0x7ffff000 /* the kernel's MAX_RW_COUNT */ };
-
 static bool may_be_socket(const struct operation *operation)
 {
     return !operation->descriptor ||
            atomic_load_explicit(&operation->descriptor->kind, memory_order_relaxed) != KIND_OTHER;
+}
+
+/* Reading nothing returns at once with read(2), but waits for data with recv(2). */
+static bool reads_nothing(const struct transfer *transfer)
+{
+    if (transfer->kind == TRANSFER_READ)
+        return !transfer->size;
+    if (transfer->kind != TRANSFER_READV)
+        return false;
+    for (size_t i = 0; i < transfer->message->msg_iovlen; i++)
+        if (transfer->message->msg_iov[i].iov_len)
+            return false;
+    return true;
 }
 
 static void learn(struct operation *operation, enum descriptor_kind kind)
@@ -61,26 +72,26 @@ static void prepare(struct operation *operation, bool socket, int fd,
     }
 }
 
-ssize_t gyre_transfer(const char *call, int fd, const struct transfer *transfer)
+ssize_t gyre_transfer(const char *call, struct operation *operation, int fd,
+                      const struct transfer *transfer)
 {
-    struct operation operation;
     int result;
 
     if (fd < 0) {
-        gyre_coro_required(call);
+        coro_required(call);
         return -EBADF;
     }
     do {
         bool socket;
-        int error = gyre_operation_begin(&operation, call, fd, 0);
+        int error = gyre_operation_begin(operation, call, fd, 0);
 
         if (unlikely(error))
             return error;
-        socket = may_be_socket(&operation);
-        prepare(&operation, socket, fd, transfer);
-        result = gyre_operation_wait(&operation);
+        socket = may_be_socket(operation) && likely(!reads_nothing(transfer));
+        prepare(operation, socket, fd, transfer);
+        result = gyre_operation_wait(operation);
         if (unlikely(socket && result == -ENOTSOCK)) {
-            learn(&operation, KIND_OTHER);
+            learn(operation, KIND_OTHER);
             result = OPERATION_AGAIN;
         }
         if (unlikely(!socket && result == -ESPIPE))
@@ -89,40 +100,45 @@ ssize_t gyre_transfer(const char *call, int fd, const struct transfer *transfer)
     return result;
 }
 
-ssize_t gyre_read(int fd, void *buffer, size_t size)
-{
-    struct transfer transfer = {TRANSFER_READ, buffer, size < LENGTH_MAX ? size : LENGTH_MAX, NULL};
-
-    return gyre_transfer("gyre_read", fd, &transfer);
-}
-
-ssize_t gyre_write(int fd, const void *buffer, size_t size)
-{
-    struct transfer transfer = {TRANSFER_WRITE, (void *)buffer,
-                                size < LENGTH_MAX ? size : LENGTH_MAX, NULL};
-
-    return gyre_transfer("gyre_write", fd, &transfer);
-}
-
-static ssize_t transfer_pieces(const char *call, enum transfer_kind kind, int fd,
-                               const struct iovec *pieces, int count)
+ssize_t gyre_transfer_pieces(const char *call, struct operation *operation, int fd,
+                             enum transfer_kind kind, const struct iovec *pieces, int count)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
     struct transfer transfer = {kind, NULL, 0, &message};
 
     if (count < 0 || count > IOV_MAX) {
-        gyre_coro_required(call);
+        coro_required(call);
         return -EINVAL;
     }
-    return gyre_transfer(call, fd, &transfer);
+    return gyre_transfer(call, operation, fd, &transfer);
+}
+
+ssize_t gyre_read(int fd, void *buffer, size_t size)
+{
+    struct transfer transfer = transfer_bytes(TRANSFER_READ, buffer, size);
+    struct operation operation = {0};
+
+    return gyre_transfer("gyre_read", &operation, fd, &transfer);
+}
+
+ssize_t gyre_write(int fd, const void *buffer, size_t size)
+{
+    struct transfer transfer = transfer_bytes(TRANSFER_WRITE, buffer, size);
+    struct operation operation = {0};
+
+    return gyre_transfer("gyre_write", &operation, fd, &transfer);
 }
 
 ssize_t gyre_readv(int fd, const struct iovec *pieces, int count)
 {
-    return transfer_pieces("gyre_readv", TRANSFER_READV, fd, pieces, count);
+    struct operation operation = {0};
+
+    return gyre_transfer_pieces("gyre_readv", &operation, fd, TRANSFER_READV, pieces, count);
 }
 
 ssize_t gyre_writev(int fd, const struct iovec *pieces, int count)
 {
-    return transfer_pieces("gyre_writev", TRANSFER_WRITEV, fd, pieces, count);
+    struct operation operation = {0};
+
+    return gyre_transfer_pieces("gyre_writev", &operation, fd, TRANSFER_WRITEV, pieces, count);
 }

@@ -1,57 +1,62 @@
-/* Transfers that go on until all is done, and say how far they came when they fail. */
-#include "io/operation.h"
+/*
+ * Transfers that go on until all is done, and say how far they came when they fail. All of one call
+ * goes to one file: when the number is closed in the middle, and reused, the rest does not follow.
+ */
+#include "io/transfer.h"
 
 #include <gyre/io.h>
 
 #include <errno.h>
 
-static void tell(size_t *done, size_t count)
+static ssize_t tell(size_t *done, size_t count, ssize_t error)
 {
     if (done)
         *done = count;
+    return error < 0 ? error : (ssize_t)count;
 }
 
 ssize_t gyre_write_all(int fd, const void *buffer, size_t size, size_t *done)
 {
+    struct operation operation = {0};
     size_t count = 0;
+    ssize_t n;
 
     do {
-        ssize_t n = gyre_write(fd, (const char *)buffer + count, size - count);
+        struct transfer transfer =
+            transfer_bytes(TRANSFER_WRITE, (const char *)buffer + count, size - count);
 
-        if (n < 0 || (n == 0 && size)) {
-            tell(done, count);
-            return n < 0 ? n : -EIO; /* a write of nothing would go on for ever */
-        }
-        count += (size_t)n;
-    } while (count < size);
-    tell(done, count);
-    return (ssize_t)count;
+        n = gyre_transfer("gyre_write_all", &operation, fd, &transfer);
+        if (n == 0 && size)
+            n = -EIO; /* a write of nothing would go on for ever */
+        if (n > 0)
+            count += (size_t)n;
+    } while (n >= 0 && count < size);
+    return tell(done, count, n);
 }
 
 ssize_t gyre_read_all(int fd, void *buffer, size_t size, size_t *done)
 {
+    struct operation operation = {0};
     size_t count = 0;
+    ssize_t n;
 
     do {
-        ssize_t n = gyre_read(fd, (char *)buffer + count, size - count);
+        struct transfer transfer = transfer_bytes(TRANSFER_READ, (char *)buffer + count, size - count);
 
-        if (n < 0) {
-            tell(done, count);
-            return n;
-        }
-        if (n == 0)
-            break;
-        count += (size_t)n;
-    } while (count < size);
-    tell(done, count);
-    return (ssize_t)count;
+        n = gyre_transfer("gyre_read_all", &operation, fd, &transfer);
+        if (n > 0)
+            count += (size_t)n;
+    } while (n > 0 && count < size);
+    return tell(done, count, n);
 }
 
 /* The caller's pieces are not ours to change: a piece that was cut goes out on its own. */
 ssize_t gyre_writev_all(int fd, const struct iovec *pieces, int count, size_t *done)
 {
+    static const char call[] = "gyre_writev_all";
+    struct operation operation = {0};
     size_t total = 0, skip = 0;
-    ssize_t n = gyre_writev(fd, pieces, count);
+    ssize_t n = gyre_transfer_pieces(call, &operation, fd, TRANSFER_WRITEV, pieces, count);
 
     while (n >= 0) {
         total += (size_t)n;
@@ -63,13 +68,16 @@ ssize_t gyre_writev_all(int fd, const struct iovec *pieces, int count, size_t *d
         }
         if (!count)
             break;
-        if (skip)
-            n = gyre_write(fd, (char *)pieces->iov_base + skip, pieces->iov_len - skip);
-        else
-            n = gyre_writev(fd, pieces, count);
+        if (skip) {
+            struct transfer transfer = transfer_bytes(
+                TRANSFER_WRITE, (char *)pieces->iov_base + skip, pieces->iov_len - skip);
+
+            n = gyre_transfer(call, &operation, fd, &transfer);
+        } else {
+            n = gyre_transfer_pieces(call, &operation, fd, TRANSFER_WRITEV, pieces, count);
+        }
         if (n == 0)
             n = -EIO; /* would go on for ever */
     }
-    tell(done, total);
-    return n < 0 ? n : (ssize_t)total;
+    return tell(done, total, n);
 }

@@ -13,12 +13,12 @@
  */
 int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-    struct operation operation;
+    struct operation operation = {0};
     bool again = false;
     int result;
 
     if (fd < 0) {
-        gyre_coro_required("gyre_connect");
+        coro_required("gyre_connect");
         return -EBADF;
     }
     for (;;) {
@@ -37,7 +37,7 @@ int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
 
 int gyre_tcp_dial(const char *text)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_tcp_dial");
+    struct gyre_coro *self = coro_required("gyre_tcp_dial");
     struct address address;
     int fd, error = coro_error(self);
 

@@ -329,7 +329,7 @@ static int accept_one(struct gyre_listener *listener, struct gyre_coro *self)
 
 int gyre_accept(struct gyre_listener *listener)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_accept");
+    struct gyre_coro *self = coro_required("gyre_accept");
     int result;
 
     if (!listener)
@@ -359,7 +359,7 @@ static void commit_close(struct worker *worker, struct gyre_coro *self, void *ar
 
 int gyre_listener_close(struct gyre_listener *listener)
 {
-    gyre_coro_required("gyre_listener_close");
+    coro_required("gyre_listener_close");
     if (!listener)
         return 0;
     spin_lock(&listener->lock);
@@ -477,7 +477,7 @@ int gyre_tcp_listen_options(struct gyre_listener **listener, const char *text,
     struct address address;
     int fd, error;
 
-    gyre_coro_required("gyre_tcp_listen");
+    coro_required("gyre_tcp_listen");
     if (!listener || take_options(&options, asked))
         return -EINVAL;
     error = gyre_address_parse(text, &address);

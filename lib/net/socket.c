@@ -1,5 +1,5 @@
 /* What belongs to any connected socket: options, addresses, half-close, recv and send. */
-#include "io/operation.h"
+#include "io/transfer.h"
 #include "net/address.h"
 
 #include <gyre/net.h>
@@ -86,7 +86,7 @@ int gyre_set_linger(int fd, int on, int wait)
 /* The ring would run it on a kernel worker thread; the plain call doesn't block. */
 int gyre_shutdown(int fd, int how)
 {
-    gyre_coro_required("gyre_shutdown");
+    coro_required("gyre_shutdown");
     return shutdown(fd, how) < 0 ? -errno : 0;
 }
 
@@ -104,12 +104,14 @@ static ssize_t transfer_now(bool receive, int fd, void *buffer, size_t size, int
 static ssize_t transfer(bool receive, int fd, void *buffer, size_t size, int flags)
 {
     const char *call = receive ? "gyre_recv" : "gyre_send";
-    struct gyre_coro *self = gyre_coro_required(call);
-    struct operation operation;
+    struct gyre_coro *self = coro_required(call);
+    struct operation operation = {0};
     int result;
 
     if (fd < 0)
         return -EBADF;
+    if (size > TRANSFER_MAX)
+        size = TRANSFER_MAX;
     if (flags & MSG_DONTWAIT) {
         result = coro_error(self);
         return result ? result : transfer_now(receive, fd, buffer, size, flags);

@@ -96,7 +96,11 @@ static inline unsigned ring_room(struct ring *ring)
 /* Whether a reap would find something. Exact for the owner, a hint for others. */
 static inline bool ring_completed(const struct ring *ring)
 {
-    return io_uring_cq_ready(&ring->uring) != 0;
+    const struct io_uring_cq *cq = &ring->uring.cq;
+
+    /* Acquire: pairs with the kernel's release of the tail. */
+    return __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE) !=
+           __atomic_load_n(cq->khead, __ATOMIC_RELAXED);
 }
 
 /*

@@ -69,8 +69,9 @@ struct coro_operation {
     int result;
     unsigned flags;
     uint16_t generation;
-    bool in_flight; /* by the worker that submitted it, and under its reap lock */
-    bool cancelled; /* a cancel was submitted already */
+    /* Whose ring it is in flight on, or NULL. Set by that worker, cleared under its reap lock. */
+    _Atomic(struct worker *) flight;
+    bool cancelled; /* a cancel was submitted already; by that worker */
 };
 
 struct gyre_coro {

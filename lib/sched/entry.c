@@ -4,13 +4,13 @@
  */
 #include "sched/entry.h"
 
-#include "sched/worker.h"
+#include "sched/handover.h"
 
 void gyre_coro_entry(void *argument)
 {
     struct gyre_coro *self = argument;
 
-    gyre_arrive();
+    handover_arrive();
     self->result = self->fn(self->arg);
     gyre_coro_finish(self);
 }

@@ -17,12 +17,12 @@ const char *gyre_coro_name(void)
 
 void gyre_coro_set_name(const char *name)
 {
-    gyre_coro_required("gyre_coro_set_name")->name = name;
+    coro_required("gyre_coro_set_name")->name = name;
 }
 
 size_t gyre_coro_count(void)
 {
-    gyre_coro_required("gyre_coro_count");
+    coro_required("gyre_coro_count");
     return gyre_coro_live(gyre_runtime_instance);
 }
 
@@ -33,23 +33,23 @@ size_t gyre_runtime_coro_count(struct gyre_runtime *runtime)
 
 size_t gyre_stack_used(void)
 {
-    return gyre_stack_high_water(&gyre_coro_required("gyre_stack_used")->stack);
+    return gyre_stack_high_water(&coro_required("gyre_stack_used")->stack);
 }
 
 struct gyre_runtime *gyre_runtime_current(void)
 {
-    gyre_coro_required("gyre_runtime_current");
+    coro_required("gyre_runtime_current");
     return gyre_runtime_instance;
 }
 
 unsigned gyre_worker_count(void)
 {
-    gyre_coro_required("gyre_worker_count");
+    coro_required("gyre_worker_count");
     return gyre_runtime_instance->worker_count;
 }
 
 unsigned gyre_worker_index(void)
 {
-    gyre_coro_required("gyre_worker_index");
+    coro_required("gyre_worker_index");
     return worker_current()->index;
 }

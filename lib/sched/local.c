@@ -24,7 +24,7 @@ static struct local_entry **find(struct gyre_coro *self, const struct gyre_local
 
 int gyre_local_set(const struct gyre_local *key, void *value)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_local_set");
+    struct gyre_coro *self = coro_required("gyre_local_set");
     struct local_entry **at = find(self, key), *entry = *at;
 
     if (!value) {
@@ -47,7 +47,7 @@ int gyre_local_set(const struct gyre_local *key, void *value)
 
 void *gyre_local_get(const struct gyre_local *key)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_local_get");
+    struct gyre_coro *self = coro_required("gyre_local_get");
     struct local_entry *entry = *find(self, key);
 
     return entry ? entry->value : NULL;

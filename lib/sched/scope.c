@@ -66,7 +66,7 @@ static struct gyre_scope enter_deadline(struct gyre_coro *self, int64_t when, in
 
 struct gyre_scope gyre_scope_timeout(int64_t duration)
 {
-    struct gyre_coro *self = gyre_coro_required("GYRE_TIMEOUT");
+    struct gyre_coro *self = coro_required("GYRE_TIMEOUT");
     int64_t now = clock_now(), when;
 
     if (duration < 0)
@@ -78,19 +78,19 @@ struct gyre_scope gyre_scope_timeout(int64_t duration)
 
 struct gyre_scope gyre_scope_deadline(int64_t when)
 {
-    return enter_deadline(gyre_coro_required("GYRE_DEADLINE"), when, clock_now());
+    return enter_deadline(coro_required("GYRE_DEADLINE"), when, clock_now());
 }
 
 struct gyre_scope gyre_scope_cancellable(void)
 {
-    struct gyre_coro *self = gyre_coro_required("GYRE_CANCELLABLE");
+    struct gyre_coro *self = coro_required("GYRE_CANCELLABLE");
 
     return enter(self, ambient(self));
 }
 
 struct gyre_scope gyre_scope_shield(void)
 {
-    struct gyre_coro *self = gyre_coro_required("GYRE_SHIELD");
+    struct gyre_coro *self = coro_required("GYRE_SHIELD");
     struct gyre_scope scope = {&gyre_runtime_instance->contexts.shield, ambient(self)};
 
     set_ambient(self, scope.context);
@@ -99,7 +99,7 @@ struct gyre_scope gyre_scope_shield(void)
 
 struct gyre_scope gyre_scope_enter(struct gyre_context *context)
 {
-    struct gyre_coro *self = gyre_coro_required("GYRE_WITH_CONTEXT");
+    struct gyre_coro *self = coro_required("GYRE_WITH_CONTEXT");
 
     if (!context)
         gyre_panic("GYRE_WITH_CONTEXT of a NULL context");
@@ -108,7 +108,7 @@ struct gyre_scope gyre_scope_enter(struct gyre_context *context)
 
 void gyre_scope_leave(struct gyre_scope *scope)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_scope_leave");
+    struct gyre_coro *self = coro_required("gyre_scope_leave");
     struct gyre_context *context = scope->context;
 
     if (!context)
@@ -134,17 +134,17 @@ void gyre_scope_leave(struct gyre_scope *scope)
 
 int gyre_context_error(void)
 {
-    return context_error(ambient(gyre_coro_required("gyre_context_error")));
+    return context_error(ambient(coro_required("gyre_context_error")));
 }
 
 int64_t gyre_context_deadline(void)
 {
-    return ambient(gyre_coro_required("gyre_context_deadline"))->deadline;
+    return ambient(coro_required("gyre_context_deadline"))->deadline;
 }
 
 struct gyre_context *gyre_context_current(void)
 {
-    return gyre_context_hold(ambient(gyre_coro_required("gyre_context_current")));
+    return gyre_context_hold(ambient(coro_required("gyre_context_current")));
 }
 
 void gyre_context_cancel(struct gyre_context *context)

@@ -1,5 +1,6 @@
 /* Yielding, sleeping, and the clock. */
 #include "base/clock.h"
+#include "sched/handover.h"
 #include "sched/park.h"
 
 #include <gyre/coro.h>
@@ -26,9 +27,9 @@ static void commit_yield(struct worker *worker, struct gyre_coro *self, void *un
 
 int gyre_yield(void)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_yield");
+    struct gyre_coro *self = coro_required("gyre_yield");
 
-    gyre_park(worker_current(), PARK_YIELD, commit_yield, NULL);
+    handover_park(worker_current(), PARK_YIELD, commit_yield, NULL);
     return coro_error(self);
 }
 
@@ -72,7 +73,7 @@ static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *ar
 
 int gyre_sleep_until(int64_t when)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_sleep");
+    struct gyre_coro *self = coro_required("gyre_sleep");
     struct sleeper sleeper = {.timer.fire = fire, .coro = self, .when = when};
     int error = coro_error(self);
 

@@ -17,6 +17,7 @@
 #include "base/grow.h"
 #include "base/panic.h"
 #include "sched/entry.h"
+#include "sched/handover.h"
 #include "sched/park.h"
 
 #include <errno.h>
@@ -148,7 +149,7 @@ int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handl
 static int spawn(const char *call, const char *site, gyre_handle *handle, gyre_fn fn, void *arg,
                  const struct gyre_spawn_options *options)
 {
-    struct gyre_coro *self = gyre_coro_required(call), *coro;
+    struct gyre_coro *self = coro_required(call), *coro;
     struct worker *worker = worker_current();
     struct gyre_context *context = coro_context(self);
     int error;
@@ -254,7 +255,7 @@ _Noreturn void gyre_coro_finish(struct gyre_coro *self)
     if (coro_context(self) != self->inherited)
         gyre_panic("a coroutine ended inside a scope that it entered");
     gyre_context_disinherit(self);
-    gyre_park_final(worker_current(), commit_end);
+    handover_final(worker_current(), commit_end);
 }
 
 void gyre_coro_release(struct worker *worker, struct gyre_coro *coro)
@@ -361,7 +362,7 @@ static bool await_child(struct gyre_coro *child, struct gyre_coro *self)
 {
     bool ended;
 
-    gyre_park(worker_current(), PARK_JOIN, commit_join, child);
+    handover_park(worker_current(), PARK_JOIN, commit_join, child);
     /* The wait is over only when the child's end can't look at it any more. */
     ended = atomic_load_explicit(&self->wait, memory_order_relaxed) == WAIT_WOKEN ||
             !take_back(child, self);
@@ -371,7 +372,7 @@ static bool await_child(struct gyre_coro *child, struct gyre_coro *self)
 
 int gyre_join(gyre_handle handle, int *result)
 {
-    struct gyre_coro *self = gyre_coro_required("gyre_join");
+    struct gyre_coro *self = coro_required("gyre_join");
     struct gyre_coro *child = handle.coro;
     int error = coro_error(self);
     uintptr_t life;
@@ -402,7 +403,7 @@ void gyre_detach(gyre_handle handle)
 {
     uintptr_t life;
 
-    gyre_coro_required("gyre_detach");
+    coro_required("gyre_detach");
     check_handle(handle, "gyre_detach");
     /* Pairs with commit_end: one of the two sees both flags and releases. */
     life = atomic_fetch_or_explicit(&handle.coro->life, LIFE_DETACHED, memory_order_acq_rel);

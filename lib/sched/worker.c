@@ -6,7 +6,7 @@
  * timers, mailbox and injection queue, and takes the oldest of the deque. So of n coroutines that
  * are runnable here, each runs within 61 * (n + 1) picks, whoever else is made runnable meanwhile.
  */
-#include "sched/worker.h"
+#include "sched/handover.h"
 
 #include "base/clock.h"
 #include "base/panic.h"
@@ -35,161 +35,14 @@ void gyre_worker_set_current(struct worker *worker)
     gyre_this_worker = worker;
 }
 
-struct gyre_coro *gyre_coro_required(const char *call)
+_Noreturn void gyre_coro_missing(const char *call)
 {
-    struct gyre_coro *coro = coro_current();
-
-    if (unlikely(!coro))
-        gyre_panic("%s called outside a coroutine", call);
-    return coro;
-}
-
-static struct gyre_coro *take_slot(struct worker *worker)
-{
-    struct gyre_coro *coro = atomic_load_explicit(&worker->slot, memory_order_relaxed);
-
-    if (!coro)
-        return NULL;
-    if (worker->alone) {
-        atomic_store_explicit(&worker->slot, NULL, memory_order_relaxed);
-        return coro;
-    }
-    /* Acquire and release: whoever wins the exchange, owner or thief, owns the coroutine. */
-    return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acq_rel);
-}
-
-static struct gyre_coro *take_fifo(struct worker *worker)
-{
-    struct fifo_link *link = fifo_pop(&worker->fifo, worker->alone);
-
-    return link ? container_of(link, struct gyre_coro, link.fifo) : NULL;
-}
-
-static struct gyre_coro *take_deque(struct worker *worker)
-{
-    return worker->alone ? deque_take_alone(&worker->deque) : deque_take(&worker->deque);
-}
-
-static struct gyre_coro *take_private(struct worker *worker)
-{
-    struct fifo_link *link = worker->private_first;
-
-    if (likely(!link))
-        return NULL;
-    worker->private_first = link->next;
-    if (!link->next)
-        worker->private_last = &worker->private_first;
-    return container_of(link, struct gyre_coro, link.fifo);
-}
-
-static void append_private(struct worker *worker, struct gyre_coro *coro)
-{
-    coro->link.fifo.next = NULL;
-    *worker->private_last = &coro->link.fifo;
-    worker->private_last = &coro->link.fifo.next;
-}
-
-static struct gyre_coro *pick_local(struct worker *worker)
-{
-    struct gyre_coro *coro;
-    unsigned turn;
-
-    if (worker->slot_streak < SLOT_STREAK) {
-        coro = take_slot(worker);
-        if (coro) {
-            worker->slot_streak++;
-            return coro;
-        }
-    }
-    worker->slot_streak = 0;
-    /* A count of its own: that of the picks could keep step with the slot's streak for ever. */
-    turn = worker->turn++;
-    if (unlikely(worker->private_first) && turn & 2)
-        return take_private(worker);
-    if (turn & 1) {
-        coro = take_fifo(worker);
-        if (!coro)
-            coro = take_deque(worker);
-    } else {
-        coro = take_deque(worker);
-        if (!coro)
-            coro = take_fifo(worker);
-    }
-    if (!coro)
-        coro = take_private(worker);
-    return coro ? coro : take_slot(worker);
-}
-
-static inline void count_pick(struct worker *worker)
-{
-    worker->picks++;
-    /* Relaxed: only shows to others that this worker moves on. */
-    atomic_store_explicit(&worker->progress, worker->picks, memory_order_relaxed);
-}
-
-/* Before every switch away, the last one too: the next coroutine takes the rest as it finds it. */
-static inline void leave(struct worker *worker, struct gyre_coro *coro)
-{
-    if (worker->exceptions)
-        exceptions_save(worker->exceptions, &coro->exceptions);
-    if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU)) {
-        fpu_control_save(&coro->fpu);
-        fpu_control_restore(&worker->fpu);
-    }
-}
-
-void gyre_arrive(void)
-{
-    struct worker *worker = worker_current();
-    struct gyre_coro *coro = worker->running;
-    commit_fn commit = worker->commit;
-
-    if (coro) {
-        if (worker->exceptions)
-            exceptions_restore(worker->exceptions, &coro->exceptions);
-        if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU))
-            fpu_control_restore(&coro->fpu);
-    }
-    if (commit) {
-        worker->commit = NULL;
-        commit(worker, worker->previous, worker->commit_argument);
-    }
-}
-
-/* The next coroutine where this can be told quickly, else the loop. */
-static struct switch_frame *next_frame(struct worker *worker)
-{
-    struct gyre_coro *next = NULL;
-
-    count_pick(worker);
-    if (likely(worker->picks % POLL_PICKS))
-        next = pick_local(worker);
-    worker->running = next;
-    return next ? &next->frame : &worker->loop;
+    gyre_panic("%s called outside a coroutine", call);
 }
 
 void gyre_park(struct worker *worker, enum park_reason reason, commit_fn commit, void *argument)
 {
-    struct gyre_coro *self = worker->running;
-
-    self->park_reason = (uint8_t)reason;
-    worker->previous = self;
-    worker->commit = commit;
-    worker->commit_argument = argument;
-    leave(worker, self);
-    gyre_switch(&self->frame, next_frame(worker));
-    gyre_arrive();
-}
-
-_Noreturn void gyre_park_final(struct worker *worker, commit_fn commit)
-{
-    struct gyre_coro *self = worker->running;
-
-    worker->previous = self;
-    worker->commit = commit;
-    leave(worker, self);
-    gyre_switch_final(&self->frame, next_frame(worker));
-    __builtin_unreachable();
+    handover_park(worker, reason, commit, argument);
 }
 
 /* A pinned coroutine: thieves must not see it, so it goes round all that they can reach. */
@@ -336,9 +189,11 @@ static void poll_all(struct worker *worker)
 
 static struct gyre_coro *pick_polled(struct worker *worker)
 {
+    uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
     struct gyre_coro *coro = NULL;
 
-    if (worker->picks % POLL_PICKS == 0) {
+    if (progress >= worker->next_poll) {
+        worker->next_poll = progress + POLL_PICKS;
         coro = gyre_deque_steal(&worker->deque);
         if (coro == DEQUE_RETRY)
             coro = NULL;
@@ -367,7 +222,7 @@ void gyre_worker_loop(struct worker *worker)
         worker->running = next;
         gyre_switch(&worker->loop, &next->frame);
         worker->running = NULL;
-        gyre_arrive();
+        handover_arrive();
     }
 }
 

@@ -41,8 +41,8 @@ struct worker {
     struct gyre_coro *previous;
     commit_fn commit; /* for previous; NULL: nothing to do */
     void *commit_argument;
-    void **exceptions; /* this thread's C++ exception state, or NULL */
-    unsigned picks;
+    void **exceptions;  /* this thread's C++ exception state, or NULL */
+    uint64_t next_poll; /* the progress at which to poll */
     unsigned slot_streak;
     unsigned turn;  /* picks that were not the slot's: whose turn it is */
     bool alone;     /* the only worker: nobody steals */
@@ -128,14 +128,23 @@ static inline struct worker *worker_current(void)
 #endif
 void gyre_worker_set_current(struct worker *worker);
 
-/* The calling coroutine; panics with a clear line about call when there is none. */
-struct gyre_coro *gyre_coro_required(const char *call);
-
 static inline struct gyre_coro *coro_current(void)
 {
     struct worker *worker = worker_current();
 
-    return worker ? worker->running : NULL;
+    return likely(worker) ? worker->running : NULL;
+}
+
+_Noreturn void gyre_coro_missing(const char *call) __attribute__((cold));
+
+/* The calling coroutine; panics with a clear line about call when there is none. */
+static inline struct gyre_coro *coro_required(const char *call)
+{
+    struct gyre_coro *self = coro_current();
+
+    if (unlikely(!self))
+        gyre_coro_missing(call);
+    return self;
 }
 
 /*
@@ -143,12 +152,6 @@ static inline struct gyre_coro *coro_current(void)
  * and picked, perhaps on another worker.
  */
 void gyre_park(struct worker *worker, enum park_reason reason, commit_fn commit, void *argument);
-
-/* Leaves for ever: commit must not touch the stack again once others may reuse it. */
-_Noreturn void gyre_park_final(struct worker *worker, commit_fn commit);
-
-/* What every coroutine does first when it gets the processor. */
-void gyre_arrive(void);
 
 /* The worker's thread: runs coroutines until the runtime stops. */
 void gyre_worker_loop(struct worker *worker);

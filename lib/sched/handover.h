@@ -1,0 +1,78 @@
+/*
+ * Passing the processor from one coroutine to the next. Inlined where it is hottest (yield, join,
+ * the end of a coroutine); gyre_park is the same for everybody else.
+ */
+#ifndef GYRE_LIB_SCHED_HANDOVER_H
+#define GYRE_LIB_SCHED_HANDOVER_H
+
+#include "sched/pick.h"
+
+/* Before every switch away, the last one too: the next coroutine takes the rest as it finds it. */
+static inline void handover_leave(struct worker *worker, struct gyre_coro *coro)
+{
+    if (worker->exceptions)
+        exceptions_save(worker->exceptions, &coro->exceptions);
+    if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU)) {
+        fpu_control_save(&coro->fpu);
+        fpu_control_restore(&worker->fpu);
+    }
+}
+
+/* What every coroutine, and the loop, does first when it gets the processor: the park of the one
+ * before is committed. */
+static inline void handover_arrive(void)
+{
+    struct worker *worker = worker_current();
+    struct gyre_coro *coro = worker->running;
+    commit_fn commit = worker->commit;
+
+    if (coro) {
+        if (worker->exceptions)
+            exceptions_restore(worker->exceptions, &coro->exceptions);
+        if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU))
+            fpu_control_restore(&coro->fpu);
+    }
+    if (commit) {
+        worker->commit = NULL;
+        commit(worker, worker->previous, worker->commit_argument);
+    }
+}
+
+/* The next coroutine where this can be told quickly, else the loop. */
+static inline struct switch_frame *handover_next(struct worker *worker)
+{
+    struct gyre_coro *next = NULL;
+
+    if (likely(!count_pick(worker)))
+        next = pick_local(worker);
+    worker->running = next;
+    return next ? &next->frame : &worker->loop;
+}
+
+static inline void handover_park(struct worker *worker, enum park_reason reason, commit_fn commit,
+                                 void *argument)
+{
+    struct gyre_coro *self = worker->running;
+
+    self->park_reason = (uint8_t)reason;
+    worker->previous = self;
+    worker->commit = commit;
+    worker->commit_argument = argument;
+    handover_leave(worker, self);
+    gyre_switch(&self->frame, handover_next(worker));
+    handover_arrive();
+}
+
+/* Leaves for ever: commit must not touch the stack again once others may reuse it. */
+_Noreturn static inline void handover_final(struct worker *worker, commit_fn commit)
+{
+    struct gyre_coro *self = worker->running;
+
+    worker->previous = self;
+    worker->commit = commit;
+    handover_leave(worker, self);
+    gyre_switch_final(&self->frame, handover_next(worker));
+    __builtin_unreachable();
+}
+
+#endif
