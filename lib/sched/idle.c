@@ -29,7 +29,12 @@ static _Atomic(uint64_t) *idle_word(void)
     return &gyre_runtime_instance->idle;
 }
 
-/* Moves a sleeping worker to the searching ones; false if it isn't asleep (any more). */
+/*
+ * Moves a sleeping worker to the searching ones; false if it isn't asleep (any more). It may wake
+ * by itself meanwhile, but goes on only when the word is right: else it could leave the searching
+ * ones before it was counted among them, and the word would tell of searchers or sleepers that are
+ * none.
+ */
 static bool claim_sleeper(struct worker *worker)
 {
     uint32_t expected = WORKER_SLEEPING;
@@ -37,10 +42,12 @@ static bool claim_sleeper(struct worker *worker)
     if (atomic_load_explicit(&worker->state, memory_order_relaxed) != WORKER_SLEEPING)
         return false;
     /* Who wins this exchange, a waker or the sleeper itself, also corrects the word. */
-    if (!atomic_compare_exchange_strong_explicit(&worker->state, &expected, WORKER_NOTIFIED,
+    if (!atomic_compare_exchange_strong_explicit(&worker->state, &expected, WORKER_CLAIMED,
                                                  memory_order_seq_cst, memory_order_relaxed))
         return false;
     atomic_fetch_add_explicit(idle_word(), ONE_SEARCHING - ONE_SLEEPING, memory_order_seq_cst);
+    /* Release: pairs with the acquire in await_notified. */
+    atomic_store_explicit(&worker->state, WORKER_NOTIFIED, memory_order_release);
     gyre_ring_wake(&worker->ring);
     return true;
 }
@@ -187,10 +194,22 @@ static void publish_sleep(struct worker *worker)
     uint64_t change = ONE_SLEEPING - (worker->searching ? ONE_SEARCHING : 0);
 
     worker->searching = false;
-    /* Release at least, and before the word: who sees the word finds the state. */
-    atomic_store_explicit(&worker->state, WORKER_SLEEPING, memory_order_seq_cst);
+    /* The word first: a waker that finds the state takes this worker out of the word. */
     atomic_fetch_add_explicit(idle_word(), change, memory_order_seq_cst);
+    atomic_store_explicit(&worker->state, WORKER_SLEEPING, memory_order_seq_cst);
     full_barrier();
+}
+
+/* A waker has claimed this worker: waits the few instructions until it has corrected the word. */
+static void await_notified(struct worker *worker)
+{
+    for (int spins = 0;
+         atomic_load_explicit(&worker->state, memory_order_acquire) != WORKER_NOTIFIED; spins++) {
+        if (spins < 100)
+            cpu_relax();
+        else
+            sched_yield();
+    }
 }
 
 /* Awake again: by itself, or notified, in which case the waker corrected the word and counts
@@ -205,6 +224,7 @@ static void retract_sleep(struct worker *worker, bool search_on)
                                   memory_order_seq_cst);
         worker->searching = search_on;
     } else {
+        await_notified(worker);
         atomic_store_explicit(&worker->state, WORKER_RUNNING, memory_order_relaxed);
         worker->searching = true;
     }

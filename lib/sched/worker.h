@@ -30,7 +30,12 @@ enum { POLL_PICKS = 61, SLOT_STREAK = 3 };
 
 typedef void (*commit_fn)(struct worker *worker, struct gyre_coro *coro, void *argument);
 
-enum worker_state { WORKER_RUNNING, WORKER_SLEEPING, WORKER_NOTIFIED };
+enum worker_state {
+    WORKER_RUNNING,
+    WORKER_SLEEPING,
+    WORKER_CLAIMED, /* a waker has it, and corrects the idle word */
+    WORKER_NOTIFIED
+};
 
 struct descriptor_counts;
 struct close_request;
