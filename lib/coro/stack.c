@@ -390,9 +390,7 @@ static struct stack_block *fresh(struct stack_pool *pool, unsigned shift, size_t
     }
     /* Release: the block's fields, for the acquire in gyre_stack_each. */
     atomic_fetch_or_explicit(&batch.slab->ready[batch.word], batch.mask, memory_order_release);
-    spin_lock(&depot->lock);
-    depot->fresh += *count;
-    spin_unlock(&depot->lock);
+    atomic_fetch_add_explicit(&depot->fresh, *count, memory_order_relaxed);
     return list;
 }
 
@@ -426,9 +424,9 @@ static struct stack_block *depot_take(struct stack_depot *depot, bool many, unsi
     return list;
 }
 
-static size_t fresh_batch(const struct stack_depot *depot)
+static size_t fresh_batch(struct stack_depot *depot)
 {
-    size_t n = depot->fresh / 2; /* a hint: racing with its change is fine */
+    size_t n = atomic_load_explicit(&depot->fresh, memory_order_relaxed) / 2;
 
     return n < 1 ? 1 : n > BATCH_MAX ? BATCH_MAX : n;
 }
@@ -612,6 +610,15 @@ void gyre_stack_each(struct stack_pool *pool, void (*fn)(struct stack_block *blo
     }
 }
 
+/* Reads others' frames, red zones included. */
+__attribute__((noinline, no_sanitize("address"), no_sanitize("thread"))) static char *
+skip_zeros(char *at, const char *top)
+{
+    while (at < top && *(const uint64_t *)(const void *)at == 0)
+        at += sizeof(uint64_t);
+    return at;
+}
+
 size_t gyre_stack_high_water(const struct stack_block *block)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -632,7 +639,6 @@ size_t gyre_stack_high_water(const struct stack_block *block)
         if (i < pages)
             break;
     }
-    while (at < top && *(const uint64_t *)(const void *)at == 0)
-        at += sizeof(uint64_t);
+    at = skip_zeros(at, top);
     return at < top ? (size_t)(top - at) : 0;
 }

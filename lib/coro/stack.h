@@ -45,7 +45,7 @@ enum {
 struct stack_slab;
 
 /* First member of a control block. low and top may be used by who acquired it; the rest is
- * stack.c's. */
+ * stack.c's. Others (gyre_stack_each) may find all of it zero. */
 struct stack_block {
     char *low; /* the lowest usable address, just above the guard */
     char *top; /* frames start below; 16-aligned */
@@ -63,7 +63,7 @@ struct stack_depot {
     struct stack_block *magazines; /* full ones */
     struct stack_block *loose;
     size_t free;             /* blocks on both lists */
-    size_t fresh;            /* ever made ready */
+    atomic_size_t fresh;     /* ever made ready */
     struct stack_slab *open; /* slabs with raw stacks left */
     size_t slab_count;       /* stacks of the next slab: halves when address space runs out */
 };

@@ -47,11 +47,7 @@ gyre_switch_personality(int version, _Unwind_Action actions, _Unwind_Exception_C
  * TSan keeps a stack of calls per fiber: the hook must not be called between a function's
  * instrumented entry and exit.
  */
-#if defined(__clang__)
-#define UNINSTRUMENTED __attribute__((noinline, no_sanitize("thread", "address")))
-#else
-#define UNINSTRUMENTED __attribute__((noinline, no_sanitize_thread, no_sanitize_address))
-#endif
+#define UNINSTRUMENTED __attribute__((noinline, no_sanitize("thread"), no_sanitize("address")))
 
 UNINSTRUMENTED static void begin(void *arg)
 {
@@ -127,7 +123,8 @@ void gyre_switch_adopt(struct switch_frame *frame)
 void gyre_switch_release(struct switch_frame *frame)
 {
 #ifdef GYRE_TSAN
-    __tsan_destroy_fiber(frame->fiber);
+    if (frame->fiber)
+        __tsan_destroy_fiber(frame->fiber);
 #endif
     frame->fiber = NULL;
 }

@@ -117,15 +117,6 @@ static void null_write(void)
     *(volatile int *)near_null = 1;
 }
 
-static void other_guard_write(void)
-{
-    struct control *far_away;
-
-    for (int i = 0; i < 5; i++)
-        far_away = (struct control *)stack_acquire(&pool, &cache, 0);
-    *(volatile char *)(far_away->stack.low - 100) = 1;
-}
-
 static void overflow(void)
 {
     run_in_coroutine(go_deep);
@@ -170,6 +161,15 @@ Test(overflow, null_write_still_dies_by_sigsegv)
     child_run(&child, crash);
     cr_assert_eq(child.status, -SIGSEGV, "%d: %s", child.status, child.output);
     cr_assert_str_eq(child.output, "");
+}
+
+static void other_guard_write(void)
+{
+    struct control *far_away;
+
+    for (int i = 0; i < 5; i++)
+        far_away = (struct control *)stack_acquire(&pool, &cache, 0);
+    *(volatile char *)(far_away->stack.low - 100) = 1;
 }
 
 static void wild(void)

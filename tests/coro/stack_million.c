@@ -86,6 +86,7 @@ int main(int argc, char **argv)
     printf("released: %.3f s, acquired again: %.3f s\n", (double)(t[2] - t[1]) / 1e9,
            (double)(t[3] - t[2]) / 1e9);
     gyre_stack_pool_destroy(&pool);
+    free(blocks);
     if (bytes > 4400) {
         printf("more than 4400 bytes each\n");
         return 1;
