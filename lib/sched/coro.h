@@ -30,6 +30,7 @@
 #include <gyre/base.h>
 
 #include <stdatomic.h>
+#include <string.h>
 
 struct gyre_context;
 struct worker;
@@ -110,6 +111,14 @@ struct gyre_coro {
     struct exceptions_state exceptions;
     struct fpu_control fpu;
 };
+
+/* "file:line" without the folders. */
+static inline const char *coro_started_at(const struct gyre_coro *coro)
+{
+    const char *slash = strrchr(coro->site, '/');
+
+    return slash ? slash + 1 : coro->site;
+}
 
 static inline const char *coro_name(const struct gyre_coro *coro)
 {

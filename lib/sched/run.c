@@ -353,7 +353,7 @@ static void report_straggler(struct stack_block *block, void *argument)
 
     if (straggles(coro) && ++*count <= REPORT_MAX)
         gyre_message_line("  %lu \"%s\", started at %s", (unsigned long)coro->id, coro_name(coro),
-                          coro->site);
+                          coro_started_at(coro));
 }
 
 static int64_t grace_of(const struct gyre_runtime *runtime)
@@ -415,7 +415,7 @@ static int describe(char *buffer, unsigned long size)
     if (!self)
         return 0;
     return snprintf(buffer, size, "coroutine %lu \"%s\", started at %s", (unsigned long)self->id,
-                    coro_name(self), self->site);
+                    coro_name(self), coro_started_at(self));
 }
 
 /* In a signal handler: no formatting functions that may allocate; snprintf of glibc does not for
@@ -428,7 +428,7 @@ static void report_overflow(struct stack_block *block, void *address)
     gyre_message("panic: stack overflow in coroutine %lu \"%s\", its stack has %zu bytes, started "
                  "at %s",
                  (unsigned long)coro->id, coro_name(coro), (size_t)(block->top - block->low),
-                 coro->site);
+                 coro_started_at(coro));
 }
 
 /* --- gyre_run ------------------------------------------------------------------------------- */
