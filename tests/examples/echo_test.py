@@ -4,7 +4,8 @@ import random
 import signal
 import socket
 
-from harness import (Program, command_line, ended, exchange, main, read_all, read_exactly)
+from harness import (Program, command_line, end_by_reset, ended, exchange, main, read_all,
+                     read_exactly)
 
 
 def test_round_trips_of_all_sizes():
@@ -50,8 +51,7 @@ def test_peer_that_resets_leaves_nothing_behind():
         for _ in range(20):
             connection = echo.connect()
             connection.sendall(b"x" * 100000)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            connection.close()
+            end_by_reset(connection)
         with echo.connect() as connection:
             connection.sendall(b"still there")
             assert read_exactly(connection, 11) == b"still there"

@@ -78,7 +78,7 @@ class Program:
                 self.error = self.process.communicate(timeout=PATIENCE)[1].decode()
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.communicate()
+                self.error = self.process.communicate()[1].decode()
                 raise AssertionError(f"{self.name} did not end") from None
         return self.process.returncode, self.error
 
@@ -89,7 +89,8 @@ class Program:
 
     def _refuses(self):
         try:
-            socket.create_connection(("127.0.0.1", self.port)).close()
+            with socket.create_connection(("127.0.0.1", self.port)) as probe:
+                end_by_reset(probe)  # one that was accepted all the same is over for everybody
         except ConnectionError:
             return True
         return False
@@ -106,6 +107,11 @@ class Program:
         """Every connection's descriptors are closed again."""
         eventually(lambda: self.open_descriptors() <= self.descriptors_at_start,
                    f"{self.name} closes its descriptors")
+
+
+def end_by_reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
 
 
 def taken(connection):

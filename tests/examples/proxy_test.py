@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 
-from harness import (PATIENCE, Program, command_line, ended, exchange, main, read_all,
+from harness import (PATIENCE, Program, command_line, end_by_reset, ended, exchange, main, read_all,
                      read_exactly, was_reset)
 
 
@@ -45,11 +45,6 @@ class Upstream:
             self.proxy.nothing_leaks()
         self.proxy.__exit__(*reason)
         self.listener.close()
-
-
-def reset(connection):
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    connection.close()
 
 
 def test_bytes_pass_both_ways():
@@ -95,7 +90,7 @@ def test_reset_of_the_client_is_passed_on():
     with Upstream() as pair:
         pair.client.sendall(b"hello")
         assert read_exactly(pair.server, 5) == b"hello"
-        reset(pair.client)
+        end_by_reset(pair.client)
         assert was_reset(pair.server)
 
 
@@ -103,7 +98,7 @@ def test_reset_of_the_server_is_passed_on():
     with Upstream() as pair:
         pair.client.sendall(b"hello")
         assert read_exactly(pair.server, 5) == b"hello"
-        reset(pair.server)
+        end_by_reset(pair.server)
         assert was_reset(pair.client)
 
 
