@@ -2,7 +2,8 @@
  * gyre/run.h - starting the runtime.
  *
  * A program calls gyre_run once from main; all that it does inside the function it passes looks
- * like blocking C and blocks no thread. The calling thread becomes the first worker.
+ * like blocking C and blocks no thread. The workers are threads of their own, as many as CPUs; the
+ * calling thread waits, and watches over the end. There are no others.
  */
 #ifndef GYRE_RUN_H
 #define GYRE_RUN_H
