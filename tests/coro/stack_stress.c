@@ -4,7 +4,7 @@
  *
  * Window: threads acquire bursts of stacks and release them, often those of another thread, so that
  * magazines move through the depot, its mark is passed, and memory is given back while a
- * further thread walks over all blocks. Large stacks make the mark low (512 stacks).
+ * further thread walks over all blocks. Large stacks make the mark low (128 stacks).
  */
 #include "base/random.h"
 #include "coro/stack.h"
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 3, BURST = 500, ROUNDS = 300, SIZE = 4 << 20 };
+enum { THREADS = 3, BURST = 500, ROUNDS = 300, SIZE = 16 << 20 };
 
 struct control {
     struct stack_block stack;
@@ -54,9 +54,9 @@ static void *work(void *arg)
         int n = 1 + (int)random_below(&random, BURST);
 
         for (int i = 0; i < n; i++) {
-            bool odd = random_below(&random, 40) == 0;
-            struct control *c = (struct control *)stack_acquire(&pool, odd ? NULL : &cache,
-                                                                odd && i % 2 ? 128 << 10 : 0);
+            bool past = random_below(&random, 4) == 0; /* the cache */
+            struct control *c = (struct control *)stack_acquire(&pool, past ? NULL : &cache,
+                                                                past && i % 2 ? 128 << 10 : 0);
 
             if (!c)
                 fail("no memory");
@@ -84,7 +84,7 @@ static void *work(void *arg)
             }
             spin_unlock(&lock);
             if (c)
-                release(&cache, c);
+                release(random_below(&random, 4) == 0 ? NULL : &cache, c);
         }
         if (random_below(&random, 8) == 0)
             gyre_stack_cache_drain(&pool, &cache);

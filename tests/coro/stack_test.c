@@ -295,12 +295,17 @@ Test(stack, large_ones_give_their_depth_back_at_release)
     cr_assert_leq(resident() - before, 1u << 20);
 }
 
-enum { MANY = 40000 };
+enum { MANY = 40000, KEEP = 100 };
 static struct control *many[MANY];
+
+static void count_kept(struct stack_block *block, void *arg)
+{
+    *(size_t *)arg += ((struct control *)block)->content[0] == 78;
+}
 
 Test(stack, depot_gives_memory_back_above_its_mark_and_blocks_stay_readable)
 {
-    size_t before = resident(), full, after, zeros = 0;
+    size_t before = resident(), full, after, zeros = 0, kept = 0;
 
     for (int i = 0; i < MANY; i++) {
         many[i] = take(0);
@@ -308,23 +313,32 @@ Test(stack, depot_gives_memory_back_above_its_mark_and_blocks_stay_readable)
     }
     full = resident() - before;
     cr_assert_geq(full, (size_t)MANY * 4096);
-    for (int i = 0; i < MANY; i++)
-        give(many[i]);
+    for (int i = 0; i < MANY; i++) {
+        if (i % KEEP == 0)
+            many[i]->content[0] = 78;
+        else
+            give(many[i]);
+    }
     after = resident() - before;
+    gyre_stack_each(&pool, count_kept, &kept);
+    cr_assert_eq(kept, MANY / KEEP, "who is in use stays visible");
     cr_assert_leq(after, full / 2 + (8u << 20), "%zu of %zu", after, full);
     for (int i = 0; i < MANY; i++) {
-        cr_assert(many[i]->content[0] == 77 || many[i]->content[0] == 0);
+        cr_assert(many[i]->content[0] == 77 || many[i]->content[0] == 0 || i % KEEP == 0);
         zeros += many[i]->content[0] == 0;
     }
     cr_assert_geq(zeros, MANY / 2);
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < MANY; i++) {
+            if (i % KEEP == 0)
+                continue;
             many[i] = take(0);
             cr_assert(many[i] && many[i]->stack.top == (char *)many[i]);
             many[i]->stack.top[-1] = 1;
         }
         for (int i = 0; i < MANY; i++)
-            give(many[i]);
+            if (i % KEEP != 0)
+                give(many[i]);
     }
     /* What was raw again was used again, not mapped anew. */
     cr_assert_leq(resident() - before, full);

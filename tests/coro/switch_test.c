@@ -440,7 +440,8 @@ static _Unwind_Reason_Code note_frame(struct _Unwind_Context *context, void *arg
     (void)arg;
     if (trace_count == TRACE_MAX)
         return _URC_END_OF_STACK;
-    trace[trace_count++] = (void *)_Unwind_GetIP(context);
+    if (_Unwind_GetIP(context) != 0) /* libgcc's way to tell the end */
+        trace[trace_count++] = (void *)_Unwind_GetIP(context);
     return _URC_NO_REASON;
 }
 
@@ -474,6 +475,9 @@ Test(switch, unwinding_ends_at_the_entry)
          */
         cr_assert(trace_count >= TRACE_DEPTH + 3 && trace_count <= TRACE_DEPTH + 7, "%d frames",
                   trace_count);
+#ifndef GYRE_SWITCH_UCONTEXT
+        cr_assert((uintptr_t)trace[trace_count - 1] - (uintptr_t)gyre_switch_start < 32);
+#endif
     }
     finish(&c);
 }
