@@ -4,7 +4,6 @@
  */
 #include "http/response.h"
 
-#include <errno.h>
 #include <http_parser.h>
 #include <string.h>
 
@@ -122,7 +121,21 @@ void output_continue(struct output *output)
     output_flush(output, NULL, 0);
 }
 
-static int write_pieces(const struct output *output, const struct iovec *pieces, int count)
+/*
+ * What fits the socket's buffer goes out at once, which nearly always is all. A timer for each
+ * response would cost more than putting it together.
+ */
+static size_t write_at_once(const struct output *output)
+{
+    ssize_t n;
+
+    GYRE_SHIELD(); /* a server that stops finishes what it has begun */
+    n = gyre_send(output->fd, output->bytes, output->used, MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0; /* an error comes again */
+}
+
+/* To a client that may be slow to take it: within the timeout, and until the grace is over. */
+static int write_in_time(const struct output *output, const struct iovec *pieces, int count)
 {
     ssize_t n;
 
@@ -134,10 +147,16 @@ static int write_pieces(const struct output *output, const struct iovec *pieces,
 
 int output_flush(struct output *output, const void *body, size_t size)
 {
-    struct iovec pieces[2] = {{output->bytes, output->used}, {(void *)body, size}};
+    size_t sent = 0;
 
-    if (!output->error && output->used + size > 0)
-        output->error = write_pieces(output, pieces, size ? 2 : 1);
+    if (!output->error && output->used > 0 && size == 0)
+        sent = write_at_once(output);
+    if (!output->error && output->used + size > sent) {
+        const struct iovec pieces[2] = {{output->bytes + sent, output->used - sent},
+                                        {(void *)body, size}};
+
+        output->error = write_in_time(output, pieces, size ? 2 : 1);
+    }
     output->used = 0;
     return output->error;
 }
