@@ -50,6 +50,8 @@ def parse_arguments(arguments):
     parser.add_argument("--list", action="store_true", help="print the works and exit")
     parser.add_argument("--variants", type=lambda text: text.split(","), metavar="V,...",
                         help="of the raw servers, only these: recv,multishot,edge ...")
+    parser.add_argument("--other", metavar="PROGRAM", help="another build of the same server, "
+                        "measured beside gyre as subject `other`")
     parser.add_argument("--rounds", type=int, help="of the final pairs (30, quick 5)")
     parser.add_argument("--trials", type=int, help="rounds of all variants before (7, quick 1)")
     parser.add_argument("--seconds", type=float, help="each run (0.6, quick 0.3)")
@@ -123,6 +125,8 @@ def families(kind, programs, options):
     found = {}
     if f"examples/{kind}" in programs:
         found["gyre"] = [Subject("gyre", "", programs[f"examples/{kind}"])]
+    if options.other:
+        found["other"] = [Subject("other", "", options.other)]
     for family, variants in (("raw_io_uring", RAW_IO_URING), ("raw_epoll", RAW_EPOLL)):
         if options.quick:
             variants = variants[:QUICK]

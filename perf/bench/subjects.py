@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import subprocess
+import tempfile
 import time
 
 # In the order of perf/peers/raw_io_uring.c; --quick chooses among the first of each list.
@@ -64,9 +65,10 @@ class Server:
         self.prepare = placed(cpus, nice)
 
     def __enter__(self):
+        self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, preexec_fn=self.prepare, env=environment())
+            stderr=self.errors, preexec_fn=self.prepare, env=environment())
         try:
             self.port = self._wait_for_port()
         except Failure:
@@ -87,7 +89,9 @@ class Server:
                 return int(found.group(1))
             if not piece:
                 break
-        raise Failure(f"{os.path.basename(self.command[0])} did not start listening")
+        self.errors.seek(0)
+        reason = self.errors.read(500).decode("utf-8", "replace").strip()
+        raise Failure(f"{os.path.basename(self.command[0])} did not start listening: {reason}")
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
@@ -97,3 +101,4 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+        self.errors.close()

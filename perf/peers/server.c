@@ -64,7 +64,8 @@ void server_options(int argc, char **argv, const char *const *variants, struct s
 {
     static const struct option options[] = {{"port", 1, NULL, 'p'},    {"workers", 1, NULL, 'w'},
                                             {"variant", 1, NULL, 'v'}, {"entries", 1, NULL, 'e'},
-                                            {"buffers", 1, NULL, 'b'}, {NULL, 0, NULL, 0}};
+                                            {"buffers", 1, NULL, 'b'}, {"http", 0, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     const char *const *known = variants;
     cpu_set_t cpus;
     int option;
