@@ -31,7 +31,8 @@ static bool parse(const char *text, uint64_t low, uint64_t high, bool scaled, ui
     if (*text < '0' || *text > '9')
         return false;
     errno = 0;
-    value = strtoull(text, &end, 0);
+    /* Hexadecimal where it says so; a leading zero means nothing. */
+    value = strtoull(text, &end, text[0] == '0' && (text[1] | 32) == 'x' ? 16 : 10);
     if (errno)
         return false;
     if (scaled && (*end == 'k' || *end == 'K' || *end == 'm' || *end == 'M')) {
