@@ -155,15 +155,15 @@ static void link_to(struct gyre_context *context, struct context_members *member
 {
     context->linked_to = members;
     context->linked = false;
-    if (!members)
-        return;
-    spin_lock(&members->lock);
-    /* Under this lock the parent's end is either seen here, or finds the child in the list. */
-    if (!context_error(context->parent)) {
-        context->linked = true;
-        list_append(&members->children, &context->sibling);
+    if (members) {
+        spin_lock(&members->lock);
+        /* Under this lock the parent's end is either seen here, or finds the child in the list. */
+        if (!context_error(context->parent)) {
+            context->linked = true;
+            list_append(&members->children, &context->sibling);
+        }
+        spin_unlock(&members->lock);
     }
-    spin_unlock(&members->lock);
     if (!context->linked)
         atomic_store_explicit(&context->error, context_error(context->parent),
                               memory_order_relaxed);
@@ -177,7 +177,7 @@ struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_cont
         return NULL;
     atomic_store_explicit(&context->error, 0, memory_order_relaxed);
     atomic_store_explicit(&context->references, 1, memory_order_relaxed);
-    context->timed = false;
+    context->timed = context->passed = false;
     context->owner = NULL;
     context->deadline = parent->deadline;
     members_init(&context->members);

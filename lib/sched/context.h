@@ -37,8 +37,9 @@ struct context_members {
 struct gyre_context {
     _Atomic(int) error; /* 0 until it ends; set under members.lock */
     _Atomic(uint32_t) references;
-    bool immortal;                     /* the root, the shield, the one for want of memory */
-    bool timed;                        /* its own timer was started */
+    bool immortal; /* the root, the shield, the one for want of memory */
+    bool timed;    /* its own timer was started */
+    bool passed;   /* stands for its parent in a scope of gyre_scope_enter: adds an owner, no end */
     struct gyre_context *parent;       /* held unless immortal */
     struct context_members *linked_to; /* the parent's; NULL where no end can come from */
     bool linked;                       /* guarded by linked_to->lock */

@@ -100,10 +100,14 @@ struct gyre_scope gyre_scope_shield(void)
 struct gyre_scope gyre_scope_enter(struct gyre_context *context)
 {
     struct gyre_coro *self = coro_required("GYRE_WITH_CONTEXT");
+    struct gyre_scope scope;
 
     if (!context)
         gyre_panic("GYRE_WITH_CONTEXT of a NULL context");
-    return enter(self, context);
+    scope = enter(self, context);
+    if (likely(!scope.context->immortal))
+        scope.context->passed = true;
+    return scope;
 }
 
 void gyre_scope_leave(struct gyre_scope *scope)
@@ -121,13 +125,17 @@ void gyre_scope_leave(struct gyre_scope *scope)
         return;
     if (context->timed && gyre_timer_stop(&context->timer))
         atomic_fetch_sub_explicit(&context->references, 1, memory_order_relaxed);
-    gyre_context_unlink(context);
+    /* One passed on stays linked for those who were spawned inside, so its parent's end may come.
+     */
+    if (!context->passed)
+        gyre_context_unlink(context);
     /* Acquire: pairs with the release of the last other holder. */
-    if (atomic_load_explicit(&context->references, memory_order_acquire) != 1) {
+    if (context->passed || atomic_load_explicit(&context->references, memory_order_acquire) != 1) {
         spin_lock(&context->members.lock);
         context->owner = NULL;
         spin_unlock(&context->members.lock);
-        gyre_context_end(context, -ECANCELED);
+        if (!context->passed)
+            gyre_context_end(context, -ECANCELED);
     }
     gyre_context_release(context);
 }
@@ -144,7 +152,9 @@ int64_t gyre_context_deadline(void)
 
 struct gyre_context *gyre_context_current(void)
 {
-    return gyre_context_hold(ambient(coro_required("gyre_context_current")));
+    struct gyre_context *context = ambient(coro_required("gyre_context_current"));
+
+    return gyre_context_hold(!context->immortal && context->passed ? context->parent : context);
 }
 
 void gyre_context_cancel(struct gyre_context *context)
