@@ -30,7 +30,7 @@ search() {
         cat spin.out
         return 1
     }
-    gcc -O2 -w -DSAFETY -DCOLLAPSE -DNOFAIR "-DMEMLIM=$megabytes" -o pan pan.c || return 1
+    gcc -O1 -w -DSAFETY -DCOLLAPSE "-DMEMLIM=$megabytes" -o pan pan.c || return 1
     (ulimit -t "$seconds" && exec ./pan "-m$depth") >pan.out 2>&1 || echo "ended early" >>pan.out
 }
 
