@@ -3,6 +3,9 @@
  * order of their pushes. Windows aimed at: the last items of the ring, a batch against the owner's
  * pop, the list (bursts longer than the ring), and thieves that empty the list while the owner
  * does not pop.
+ *
+ * Then, whoever looks before going to sleep must not overlook items on their way from the list into
+ * the ring.
  */
 #include "race.h"
 
@@ -18,8 +21,8 @@ struct item {
 
 static struct fifo fifo;
 static struct item items[ITEMS];
-static atomic_bool over; /* This round is. */
-static bool ended;       /* All are; written between two rounds. */
+static atomic_bool over;  /* This round is. */
+static atomic_bool ended; /* All are. */
 static pthread_barrier_t round_edge;
 static atomic_uint left;
 
@@ -96,6 +99,43 @@ static void play(struct random *random, unsigned round)
         sched_yield();
 }
 
+static _Atomic(uint64_t) phase; /* Odd: the fifo is not empty. */
+
+static void *onlooker(void *unused)
+{
+    (void)unused;
+    while (!ended) {
+        uint64_t before = atomic_load(&phase);
+        size_t count = fifo_count(&fifo);
+
+        /* seq_cst, as the acquires in fifo_count keep what follows from moving up. */
+        if (before % 2 && atomic_load(&phase) == before)
+            CHECK(count, "overlooked what is there");
+    }
+    return 0;
+}
+
+static void nothing_is_overlooked(void)
+{
+    pthread_t thread = race_thread(onlooker, 0);
+    struct fifo_link *batch[FIFO_BATCH_MAX];
+
+    for (int64_t end = clock_now() + 1000000000; clock_now() < end;) {
+        for (unsigned i = 0; i < FIFO_RING + 40; i++)
+            fifo_push(&fifo, &items[i].link);
+        atomic_fetch_add(&phase, 1);
+        /* Empty the ring, so that all there is moves at the next pop. */
+        for (unsigned n = FIFO_RING; n;)
+            n -= gyre_fifo_steal_batch(&fifo, batch, n < FIFO_BATCH_MAX ? n : FIFO_BATCH_MAX);
+        CHECK(fifo_pop(&fifo, false) == &items[FIFO_RING].link, "not in order");
+        atomic_fetch_add(&phase, 1);
+        while (fifo_pop(&fifo, false))
+            ;
+    }
+    ended = true;
+    pthread_join(thread, 0);
+}
+
 int main(int argc, char **argv)
 {
     struct random random = {race_begin(argc, argv)};
@@ -123,5 +163,7 @@ int main(int argc, char **argv)
     pthread_barrier_wait(&round_edge);
     for (unsigned i = 0; i < THIEVES; i++)
         pthread_join(thieves[i], 0);
+    ended = false;
+    nothing_is_overlooked();
     return 0;
 }

@@ -6,17 +6,18 @@
 
 #include "sched/inject.h"
 
-enum { PRODUCERS = 3, CONSUMERS = RACE_THREADS - PRODUCERS, ITEMS = 50000 };
+enum { PRODUCERS = 3, CONSUMERS = RACE_THREADS - PRODUCERS, ITEMS = 64 };
 
 struct item {
     struct inject_link link;
     unsigned number; /* Written before the push, without a lock: ThreadSanitizer watches it. */
-    atomic_uint taken;
+    atomic_bool queued;
 };
 
 static struct inject queue;
 static struct item items[PRODUCERS][ITEMS];
-static _Atomic(uint64_t) taken, started;
+static _Atomic(uint64_t) started;
+static atomic_uint producers_left = PRODUCERS;
 
 static void *producer(void *argument)
 {
@@ -24,10 +25,18 @@ static void *producer(void *argument)
 
     atomic_fetch_add(&started, 1);
     race_wait(&started, RACE_THREADS);
-    for (unsigned i = 0; i < ITEMS; i++) {
-        mine[i].number = i;
-        inject_push(&queue, &mine[i].link);
+    for (unsigned i = 0; i % ITEMS || race_first_half(); i++) {
+        struct item *item = &mine[i % ITEMS];
+
+        /* Acquire: with the consumer's release. */
+        while (atomic_load_explicit(&item->queued, memory_order_acquire))
+            sched_yield();
+        item->number = i;
+        atomic_store_explicit(&item->queued, true, memory_order_relaxed);
+        inject_push(&queue, &item->link);
     }
+    /* Release: with the consumers' acquire; all were pushed. */
+    atomic_fetch_sub_explicit(&producers_left, 1, memory_order_release);
     return 0;
 }
 
@@ -36,11 +45,12 @@ static void took(struct inject_link *link, unsigned *next)
     struct item *item = container_of(link, struct item, link);
     unsigned from = (unsigned)((item - &items[0][0]) / ITEMS);
 
-    CHECK(item->number == item - items[from], "not its contents");
-    CHECK(!atomic_fetch_add(&item->taken, 1), "item %u of %u twice", item->number, from);
+    CHECK(&items[from][item->number % ITEMS] == item, "not its contents");
     CHECK(item->number >= next[from], "item %u of %u out of order", item->number, from);
     next[from] = item->number + 1;
-    link->next = link; /* It is the consumer's now. */
+    link->next = link; /* It is the consumer's, then the producer's. */
+    /* Release: with the producer's acquire. */
+    CHECK(atomic_exchange_explicit(&item->queued, false, memory_order_release), "twice");
 }
 
 static void *consumer(void *argument)
@@ -50,8 +60,10 @@ static void *consumer(void *argument)
 
     atomic_fetch_add(&started, 1);
     race_wait(&started, RACE_THREADS);
-    while (atomic_load_explicit(&taken, memory_order_relaxed) < (uint64_t)PRODUCERS * ITEMS) {
+    for (bool last = false; !last;) {
         struct inject_link *batch[8];
+
+        last = !atomic_load_explicit(&producers_left, memory_order_acquire) && inject_empty(&queue);
         unsigned n = 1 + random_below(&random, ARRAY_SIZE(batch));
 
         if (n == 1)
@@ -60,7 +72,6 @@ static void *consumer(void *argument)
             n = inject_pop_batch(&queue, batch, n);
         for (unsigned i = 0; i < n; i++)
             took(batch[i], next);
-        atomic_fetch_add_explicit(&taken, n, memory_order_relaxed);
     }
     return 0;
 }
@@ -75,23 +86,39 @@ static void every_item_once(uint64_t seed)
     for (unsigned i = 0; i < RACE_THREADS; i++)
         pthread_join(threads[i], 0);
     CHECK(inject_empty(&queue), "%zu are left", inject_count(&queue));
+    for (unsigned i = 0; i < PRODUCERS; i++)
+        for (unsigned j = 0; j < ITEMS; j++)
+            CHECK(!atomic_load(&items[i][j].queued), "an item of producer %u is lost", i);
 }
 
-static atomic_bool sleeps;
+/*
+ * Many pairs of a queue and a word, all gone through between two meetings, so that on a busy
+ * machine, too, both sides are often at the same pair at the same time.
+ */
+enum { PAIRS = 512 };
+
+static struct pair {
+    _Alignas(CACHE_LINE) struct inject inject;
+    struct inject_link item;
+    _Alignas(CACHE_LINE) atomic_bool sleeps;
+    bool saw_sleeper, saw_item;
+} pairs[PAIRS];
+
 static _Atomic(uint64_t) meeting, sleeper_done;
-static bool ended;
-static bool saw_item;
+static atomic_bool meetings_ended;
 
 static void *sleeper(void *unused)
 {
     (void)unused;
     for (uint64_t i = 1;; i++) {
         race_wait(&meeting, i);
-        if (ended)
+        if (meetings_ended)
             return 0;
-        atomic_store(&sleeps, true);
-        atomic_thread_fence(memory_order_seq_cst);
-        saw_item = !inject_empty(&queue);
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            atomic_store_explicit(&pair->sleeps, true, memory_order_relaxed);
+            atomic_thread_fence(memory_order_seq_cst);
+            pair->saw_item = !inject_empty(&pair->inject);
+        }
         atomic_store_explicit(&sleeper_done, i, memory_order_release);
     }
 }
@@ -101,19 +128,24 @@ static void no_wake_is_lost(void)
     pthread_t thread = race_thread(sleeper, 0);
     uint64_t i = 1;
 
-    for (; race_goes_on(); i++) {
-        bool saw_sleeper;
-
-        atomic_store(&sleeps, false);
+    for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++)
+        inject_init(&pair->inject);
+    for (; i == 1 || race_goes_on(); i++) {
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++)
+            atomic_store_explicit(&pair->sleeps, false, memory_order_relaxed);
         atomic_store_explicit(&meeting, i, memory_order_release);
-        inject_push(&queue, &items[0][0].link);
-        saw_sleeper = atomic_load(&sleeps);
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            inject_push(&pair->inject, &pair->item);
+            pair->saw_sleeper = atomic_load(&pair->sleeps);
+        }
         race_wait(&sleeper_done, i);
-        CHECK(saw_sleeper || saw_item, "neither saw the other in meeting %llu",
-              (unsigned long long)i);
-        CHECK(inject_pop(&queue) == &items[0][0].link, "the item is lost");
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            CHECK(pair->saw_sleeper || pair->saw_item, "neither saw the other");
+            CHECK(inject_pop(&pair->inject) == &pair->item, "the item is lost");
+        }
     }
-    ended = true;
+    printf("%llu meetings\n", (unsigned long long)i);
+    meetings_ended = true;
     atomic_store_explicit(&meeting, i, memory_order_release);
     pthread_join(thread, 0);
 }

@@ -10,16 +10,18 @@
 
 #include <sys/time.h>
 
-enum { SENDERS = RACE_THREADS - 1, MESSAGES = 50000 };
+enum { SENDERS = RACE_THREADS - 1, MESSAGES = 64 };
 
 struct message {
     struct mailbox_message link;
     unsigned number; /* Written before the push, without a lock: ThreadSanitizer watches it. */
+    atomic_bool sent;
 };
 
 static struct mailbox mailbox;
 static struct message messages[SENDERS][MESSAGES];
 static unsigned next_number[SENDERS];
+static atomic_uint senders_left = SENDERS;
 static atomic_uint found_empty;
 static _Atomic(uint64_t) started;
 
@@ -45,6 +47,8 @@ static void handle_message(void *worker, struct mailbox_message *link)
     CHECK(worker == &mailbox, "not our worker");
     CHECK(message->number == next_number[sender]++, "%u of sender %u", message->number, sender);
     link->next = link; /* It is the sender's again. */
+    /* Release: with the sender's acquire. */
+    atomic_store_explicit(&message->sent, false, memory_order_release);
 }
 
 static void handle_signal(void *worker, struct mailbox_message *link)
@@ -61,21 +65,20 @@ static void *sender(void *argument)
 
     atomic_fetch_add(&started, 1);
     race_wait(&started, SENDERS);
-    for (unsigned i = 0; i < MESSAGES; i++) {
-        mine[i].number = i;
-        mine[i].link.handle = handle_message;
-        if (mailbox_push(&mailbox, &mine[i].link))
+    for (unsigned i = 0; i % MESSAGES || race_first_half(); i++) {
+        struct message *message = &mine[i % MESSAGES];
+
+        while (atomic_load_explicit(&message->sent, memory_order_acquire))
+            sched_yield();
+        atomic_store_explicit(&message->sent, true, memory_order_relaxed);
+        message->number = i;
+        message->link.handle = handle_message;
+        if (mailbox_push(&mailbox, &message->link))
             atomic_fetch_add_explicit(&found_empty, 1, memory_order_relaxed);
     }
+    /* Release: with the owner's acquire; all were pushed. */
+    atomic_fetch_sub_explicit(&senders_left, 1, memory_order_release);
     return 0;
-}
-
-static bool all_arrived(void)
-{
-    for (unsigned i = 0; i < SENDERS; i++)
-        if (next_number[i] < MESSAGES)
-            return false;
-    return true;
 }
 
 static void every_message_once(void)
@@ -90,8 +93,11 @@ static void every_message_once(void)
     setitimer(ITIMER_PROF, &often, 0);
     for (unsigned i = 0; i < SENDERS; i++)
         senders[i] = race_thread(sender, messages[i]);
-    while (!all_arrived()) {
-        struct mailbox_message *next, *message = mailbox_take_all(&mailbox);
+    for (bool last = false; !last;) {
+        struct mailbox_message *next, *message;
+
+        last = !atomic_load_explicit(&senders_left, memory_order_acquire);
+        message = mailbox_take_all(&mailbox);
 
         batches += message != 0;
         for (; message; message = next) {
@@ -103,26 +109,42 @@ static void every_message_once(void)
     for (unsigned i = 0; i < SENDERS; i++)
         pthread_join(senders[i], 0);
     signal(SIGPROF, SIG_IGN);
+    for (unsigned i = 0; i < SENDERS; i++)
+        for (unsigned j = 0; j < MESSAGES; j++)
+            CHECK(!atomic_load(&messages[i][j].sent), "a message of sender %u is lost", i);
     batches += mailbox_take_all(&mailbox) != 0;
     CHECK(batches == atomic_load(&found_empty), "%u batches, %u pushes found it empty", batches,
           atomic_load(&found_empty));
 }
 
-static atomic_bool sleeps;
+/*
+ * Many pairs of a mailbox and a word, all gone through between two meetings, so that on a busy
+ * machine, too, both sides are often at the same pair at the same time.
+ */
+enum { PAIRS = 512 };
+
+static struct pair {
+    _Alignas(CACHE_LINE) struct mailbox mailbox;
+    struct mailbox_message message;
+    _Alignas(CACHE_LINE) atomic_bool sleeps;
+    bool saw_sleeper, saw_message;
+} pairs[PAIRS];
+
 static _Atomic(uint64_t) meeting, sleeper_done;
-static bool ended;
-static bool saw_message;
+static atomic_bool meetings_ended;
 
 static void *sleeper(void *unused)
 {
     (void)unused;
     for (uint64_t i = 1;; i++) {
         race_wait(&meeting, i);
-        if (ended)
+        if (meetings_ended)
             return 0;
-        atomic_store(&sleeps, true);
-        atomic_thread_fence(memory_order_seq_cst);
-        saw_message = !mailbox_empty(&mailbox);
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            atomic_store_explicit(&pair->sleeps, true, memory_order_relaxed);
+            atomic_thread_fence(memory_order_seq_cst);
+            pair->saw_message = !mailbox_empty(&pair->mailbox);
+        }
         atomic_store_explicit(&sleeper_done, i, memory_order_release);
     }
 }
@@ -132,19 +154,24 @@ static void no_wake_is_lost(void)
     pthread_t thread = race_thread(sleeper, 0);
     uint64_t i = 1;
 
-    for (; race_goes_on(); i++) {
-        bool saw_sleeper;
-
-        atomic_store(&sleeps, false);
+    for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++)
+        mailbox_init(&pair->mailbox);
+    for (; i == 1 || race_goes_on(); i++) {
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++)
+            atomic_store_explicit(&pair->sleeps, false, memory_order_relaxed);
         atomic_store_explicit(&meeting, i, memory_order_release);
-        mailbox_push(&mailbox, &from_handler.link);
-        saw_sleeper = atomic_load(&sleeps);
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            mailbox_push(&pair->mailbox, &pair->message);
+            pair->saw_sleeper = atomic_load(&pair->sleeps);
+        }
         race_wait(&sleeper_done, i);
-        CHECK(saw_sleeper || saw_message, "neither saw the other in meeting %llu",
-              (unsigned long long)i);
-        CHECK(mailbox_take_all(&mailbox) == &from_handler.link, "the message is lost");
+        for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            CHECK(pair->saw_sleeper || pair->saw_message, "neither saw the other");
+            CHECK(mailbox_take_all(&pair->mailbox) == &pair->message, "the message is lost");
+        }
     }
-    ended = true;
+    printf("%llu meetings\n", (unsigned long long)i);
+    meetings_ended = true;
     atomic_store_explicit(&meeting, i, memory_order_release);
     pthread_join(thread, 0);
 }

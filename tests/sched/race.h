@@ -42,7 +42,7 @@ static inline void race_hangs(int signal)
     _exit(write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 2 : 1);
 }
 
-static int64_t race_end;
+static int64_t race_half, race_end;
 
 /* Returns the seed. */
 static inline uint64_t race_begin(int argc, char **argv)
@@ -58,8 +58,15 @@ static inline uint64_t race_begin(int argc, char **argv)
     fflush(stdout);
     signal(SIGALRM, race_hangs);
     alarm(100 + seconds);
+    race_half = clock_now() + seconds * INT64_C(500000000);
     race_end = clock_now() + seconds * INT64_C(1000000000);
     return seed;
+}
+
+/* For programs of two parts. */
+static inline bool race_first_half(void)
+{
+    return clock_now() < race_half;
 }
 
 static inline bool race_goes_on(void)
