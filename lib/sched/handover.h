@@ -63,15 +63,33 @@ static inline void handover_park(struct worker *worker, enum park_reason reason,
     handover_arrive();
 }
 
-/* Leaves for ever: commit must not touch the stack again once others may reuse it. */
-_Noreturn static inline void handover_final(struct worker *worker, commit_fn commit)
+/* Whether a coroutine that was just woken may run next, past all that is queued. */
+static inline bool handover_may_pass(struct worker *worker, const struct gyre_coro *coro)
+{
+    return worker->slot_streak < SLOT_STREAK && (!coro->pinned || coro->pinned == worker);
+}
+
+/* Leaves for ever, to `next` if not NULL: a claimed coroutine that goes before all that is queued,
+ * which counts as one from the slot. commit must not touch the stack again once others may reuse
+ * it. */
+_Noreturn static inline void handover_final(struct worker *worker, struct gyre_coro *next,
+                                            commit_fn commit)
 {
     struct gyre_coro *self = worker->running;
+    struct switch_frame *to;
 
     worker->previous = self;
     worker->commit = commit;
     handover_leave(worker, self);
-    gyre_switch_final(&self->frame, handover_next(worker));
+    if (next) {
+        count_pick(worker);
+        worker->slot_streak++;
+        worker->running = next;
+        to = &next->frame;
+    } else {
+        to = handover_next(worker);
+    }
+    gyre_switch_final(&self->frame, to);
     __builtin_unreachable();
 }
 

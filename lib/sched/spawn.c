@@ -227,6 +227,23 @@ static bool wake_joiner(struct gyre_coro *joiner)
     return true;
 }
 
+static inline void count_ended(struct worker *worker)
+{
+    /* Release: a count of zero living ones also says that their memory is at rest. */
+    atomic_store_explicit(&worker->ended,
+                          atomic_load_explicit(&worker->ended, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+/* The joiner was claimed before and runs already: it is the one that executes this. */
+static void commit_end_to_joiner(struct worker *worker, struct gyre_coro *coro, void *unused)
+{
+    (void)unused;
+    /* As in commit_end; a subtraction, since the bit is known to be set, is one instruction. */
+    atomic_fetch_sub_explicit(&coro->life, LIFE_ALIVE, memory_order_acq_rel);
+    count_ended(worker);
+}
+
 static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unused)
 {
     struct gyre_coro *joiner;
@@ -234,7 +251,7 @@ static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unus
 
     (void)unused;
     /* Release the result to the joiner; acquire the joiner's wait. */
-    life = atomic_fetch_and_explicit(&coro->life, ~(uintptr_t)LIFE_ALIVE, memory_order_acq_rel);
+    life = atomic_fetch_sub_explicit(&coro->life, LIFE_ALIVE, memory_order_acq_rel);
     if (life & LIFE_DETACHED)
         gyre_coro_release(worker, coro);
     joiner = joiner_in(life);
@@ -242,20 +259,36 @@ static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unus
      * of its. */
     if (joiner && !wake_joiner(joiner))
         atomic_fetch_and_explicit(&coro->life, LIFE_FLAGS, memory_order_release);
-    /* Release: a count of zero living ones also says that their memory is at rest. */
-    atomic_store_explicit(&worker->ended,
-                          atomic_load_explicit(&worker->ended, memory_order_relaxed) + 1,
-                          memory_order_release);
+    count_ended(worker);
+}
+
+/*
+ * A joiner that waits already can run next, without passing through a queue: it is claimed here but
+ * runs only by our handing over, so it can't find us alive. NULL: no such joiner, the usual way.
+ */
+static struct gyre_coro *claim_joiner(struct worker *worker, struct gyre_coro *self)
+{
+    /* Acquire: pairs with the release in commit_join. */
+    struct gyre_coro *joiner = joiner_in(atomic_load_explicit(&self->life, memory_order_acquire));
+
+    if (!joiner || !handover_may_pass(worker, joiner) || !wait_claim(joiner, WAIT_WOKEN))
+        return NULL;
+    return joiner;
 }
 
 _Noreturn void gyre_coro_finish(struct gyre_coro *self)
 {
+    struct worker *worker;
+    struct gyre_coro *joiner;
+
     if (self->locals)
         gyre_local_destroy_all(self);
     if (coro_context(self) != self->inherited)
         gyre_panic("a coroutine ended inside a scope that it entered");
     gyre_context_disinherit(self);
-    handover_final(worker_current(), commit_end);
+    worker = worker_current();
+    joiner = claim_joiner(worker, self);
+    handover_final(worker, joiner, joiner ? commit_end_to_joiner : commit_end);
 }
 
 void gyre_coro_release(struct worker *worker, struct gyre_coro *coro)
