@@ -121,6 +121,9 @@ int gyre_stack_pool_init(struct stack_pool *pool, size_t default_size, size_t co
         control_size < sizeof(struct stack_block) || control_size > STACK_CONTROL_MAX)
         return -EINVAL;
     memset(pool, 0, sizeof *pool);
+#ifdef RUNNING_ON_VALGRIND
+    atomic_init(&pool->no_batch, RUNNING_ON_VALGRIND != 0); /* it doesn't know process_madvise */
+#endif
     pool->page = page;
     pool->guard = round_up(STACK_GUARD, page);
     pool->control_size = round_up(control_size, CACHE_LINE);
