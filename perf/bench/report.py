@@ -96,8 +96,9 @@ def _rows(entries, ratio_entries):
             against = []
             for ratio in ratio_entries:
                 if ratio["work"] == work and ratio["subject"] == entry["subject"]:
-                    against.append(f"{ratio['median']:.3f} of {ratio['baseline']} "
-                                   f"[{ratio['low']:.3f} {ratio['high']:.3f}]")
+                    interval = ("too few pairs" if ratio["low"] is None
+                                else f"{ratio['low']:.3f} {ratio['high']:.3f}")
+                    against.append(f"{ratio['median']:.3f} of {ratio['baseline']} [{interval}]")
             name = entry["subject"]
             if "variant" in entry:
                 name += f" ({entry['variant']})"

@@ -43,7 +43,7 @@ class Samples:
 
 def run_load(plan, load, subject, rate):
     warm_up = plan.warm_up * (3 if load.connections >= 4096 else 1)
-    seconds = max(plan.seconds, 2) if isinstance(load, Idle) else plan.seconds
+    seconds = 3 * plan.seconds if isinstance(load, Idle) else plan.seconds
     with Server(subject, plan.server_cpus, plan.nice, load.connections) as server:
         command = [plan.programs["perf/load"], "--json", "--port", str(server.port),
                    "--pid", str(server.process.pid), "--seconds", str(seconds),

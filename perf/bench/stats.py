@@ -4,6 +4,7 @@ import random
 import statistics
 
 median = statistics.median
+FEW = 6
 
 
 def spread(samples):
@@ -18,18 +19,19 @@ def paired_ratio(ours, theirs, resamples=2000):
     """Median of ours/theirs over the rounds that have both, with its 95 % bootstrap interval.
 
     A pair was measured back to back, so what the machine does to both cancels out; two medians
-    compared with each other would carry the drift between rounds.
+    compared with each other would carry the drift between rounds. Fewer than FEW pairs give no
+    interval.
     """
     ratios = [a / b for a, b in zip(ours, theirs) if a is not None and b]
     if not ratios:
         return None
+    result = {"median": median(ratios), "low": None, "high": None, "pairs": len(ratios)}
+    if len(ratios) < FEW:
+        return result
     generator = random.Random(1)
     medians = sorted(
         median(generator.choices(ratios, k=len(ratios))) for _ in range(resamples)
     )
-    return {
-        "median": median(ratios),
-        "low": medians[int(0.025 * resamples)],
-        "high": medians[int(0.975 * resamples)],
-        "pairs": len(ratios),
-    }
+    result["low"] = medians[int(0.025 * resamples)]
+    result["high"] = medians[int(0.975 * resamples)]
+    return result
