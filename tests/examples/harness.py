@@ -17,7 +17,7 @@ import time
 import traceback
 
 PROGRAMS = {}  # name: path; from the command line
-WATCHDOG = 60
+WATCHDOG = 100
 PATIENCE = 20  # seconds for whatever a test expects
 
 
