@@ -28,9 +28,7 @@ static void *producer(void *argument)
     for (unsigned i = 0; i % ITEMS || race_first_half(); i++) {
         struct item *item = &mine[i % ITEMS];
 
-        /* Acquire: with the consumer's release. */
-        while (atomic_load_explicit(&item->queued, memory_order_acquire))
-            sched_yield();
+        race_wait_clear(&item->queued);
         item->number = i;
         atomic_store_explicit(&item->queued, true, memory_order_relaxed);
         inject_push(&queue, &item->link);
@@ -105,6 +103,8 @@ static struct pair {
 } pairs[PAIRS];
 
 static _Atomic(uint64_t) meeting, sleeper_done;
+static _Alignas(CACHE_LINE) _Atomic(uint64_t) sleeper_step;
+static _Alignas(CACHE_LINE) _Atomic(uint64_t) pusher_step;
 static atomic_bool meetings_ended;
 
 static void *sleeper(void *unused)
@@ -115,6 +115,7 @@ static void *sleeper(void *unused)
         if (meetings_ended)
             return 0;
         for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            race_abreast(&sleeper_step, &pusher_step, i * PAIRS + (uint64_t)(pair - pairs));
             atomic_store_explicit(&pair->sleeps, true, memory_order_relaxed);
             atomic_thread_fence(memory_order_seq_cst);
             pair->saw_item = !inject_empty(&pair->inject);
@@ -135,6 +136,7 @@ static void no_wake_is_lost(void)
             atomic_store_explicit(&pair->sleeps, false, memory_order_relaxed);
         atomic_store_explicit(&meeting, i, memory_order_release);
         for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            race_abreast(&pusher_step, &sleeper_step, i * PAIRS + (uint64_t)(pair - pairs));
             inject_push(&pair->inject, &pair->item);
             pair->saw_sleeper = atomic_load(&pair->sleeps);
         }

@@ -68,8 +68,7 @@ static void *sender(void *argument)
     for (unsigned i = 0; i % MESSAGES || race_first_half(); i++) {
         struct message *message = &mine[i % MESSAGES];
 
-        while (atomic_load_explicit(&message->sent, memory_order_acquire))
-            sched_yield();
+        race_wait_clear(&message->sent);
         atomic_store_explicit(&message->sent, true, memory_order_relaxed);
         message->number = i;
         message->link.handle = handle_message;
@@ -131,6 +130,8 @@ static struct pair {
 } pairs[PAIRS];
 
 static _Atomic(uint64_t) meeting, sleeper_done;
+static _Alignas(CACHE_LINE) _Atomic(uint64_t) sleeper_step;
+static _Alignas(CACHE_LINE) _Atomic(uint64_t) pusher_step;
 static atomic_bool meetings_ended;
 
 static void *sleeper(void *unused)
@@ -141,6 +142,7 @@ static void *sleeper(void *unused)
         if (meetings_ended)
             return 0;
         for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            race_abreast(&sleeper_step, &pusher_step, i * PAIRS + (uint64_t)(pair - pairs));
             atomic_store_explicit(&pair->sleeps, true, memory_order_relaxed);
             atomic_thread_fence(memory_order_seq_cst);
             pair->saw_message = !mailbox_empty(&pair->mailbox);
@@ -161,6 +163,7 @@ static void no_wake_is_lost(void)
             atomic_store_explicit(&pair->sleeps, false, memory_order_relaxed);
         atomic_store_explicit(&meeting, i, memory_order_release);
         for (struct pair *pair = pairs; pair < pairs + PAIRS; pair++) {
+            race_abreast(&pusher_step, &sleeper_step, i * PAIRS + (uint64_t)(pair - pairs));
             mailbox_push(&pair->mailbox, &pair->message);
             pair->saw_sleeper = atomic_load(&pair->sleeps);
         }

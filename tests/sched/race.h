@@ -93,4 +93,24 @@ static inline void race_wait(_Atomic(uint64_t) *word, uint64_t value)
     }
 }
 
+/* The same for a flag that is to be cleared; acquire, with the release of who clears it. */
+static inline void race_wait_clear(atomic_bool *flag)
+{
+    for (int spins = 0; atomic_load_explicit(flag, memory_order_acquire); spins++) {
+        if (spins < 1000)
+            cpu_relax();
+        else
+            sched_yield();
+    }
+}
+
+/* Keeps two sides of a race at the same step, as long as both have a CPU. */
+static inline void race_abreast(_Atomic(uint64_t) *mine, _Atomic(uint64_t) *other, uint64_t step)
+{
+    atomic_store_explicit(mine, step, memory_order_relaxed);
+    for (int spins = 0; spins < 200; spins++)
+        if (atomic_load_explicit(other, memory_order_relaxed) >= step)
+            break;
+}
+
 #endif
