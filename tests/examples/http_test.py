@@ -496,6 +496,24 @@ def test_signal_lets_a_file_in_flight_finish():
         assert http.wait() == (0, "")
 
 
+def test_signal_lets_stalled_responses_finish():
+    with serving("--grace", "60") as http, Client(http) as client:
+        client.socket.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):  # both directions are full
+            while True:
+                client.send(GET * 1000)
+        client.socket.settimeout(PATIENCE)
+        http.terminate()
+        response = client.response()
+        while "connection" not in response.headers:
+            assert response.body == HELLO
+            response = client.response()
+        assert response.body == HELLO and response.headers["connection"] == "close"
+        assert client.at_end()
+        client.socket.close()
+        assert http.wait() == (0, "")
+
+
 def test_requests_sent_before_the_signal_are_answered():
     with serving("--grace", "60") as http:
         clients = [Client(http) for _ in range(50)]
