@@ -18,6 +18,9 @@
  * a list of the wheel's, and leave it one at a time, each right before its callback: stopping one
  * from the callback of another works. Starts and stops of one timer must not run at the same time.
  *
+ * What it costs: the timers of a slot move down all at once, under the lock, some 20 to 50 ns each
+ * when they are not in the cache.
+ *
  * Rejected: a heap (O(log n), and cancelled timers stay in it or need an index); coarser slots for
  * far timers (late by up to their width); popping a batch before its callbacks (a timer of the
  * batch could be neither stopped nor be said to have fired).
