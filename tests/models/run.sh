@@ -1,7 +1,7 @@
 #!/bin/sh
 # Has spin check a model in full, and then each of its mutations, which it must refute: a model
 # that cannot tell them apart proves nothing. The mutations are those that the head of the model
-# names. A search that does not fit its bounds is a failure, not a pass.
+# names; its variants must hold as it does. A search that does not fit its bounds is a failure, not a pass.
 #
 # usage: run.sh MODEL.pml WORK-DIRECTORY [MUTATION...]
 model=$1
@@ -55,13 +55,15 @@ directory=$(cd "$(dirname "$model")" && pwd) || exit 99
 mkdir -p "$work/$name" && cd "$work/$name" || exit 99
 cp "$directory/$name.pml" model.in && cp "$directory"/*.h . || exit 99
 [ $# -ne 0 ] ||
-    set -- none $(sed -n 's/^ \* mutation \([A-Z_]*\):.*/\1/p' model.in)
+    set -- none $(sed -n 's/^ \* \(variant\|mutation\) \([A-Z_]*\):.*/\2/p' model.in)
 
 failed=0
 row model mutation states seconds verdict
 for mutation in "$@"; do
-    expected=refuted
-    [ "$mutation" != none ] || expected=proved
+    expected=proved
+    if grep -q "^ \* mutation $mutation:" model.in; then
+        expected=refuted
+    fi
     search "$mutation" || exit 1
     found=$(verdict)
     states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out)
