@@ -4,27 +4,30 @@
  *
  * A coroutine joins a child under a context that may end, and then waits for something else,
  * which must not get what was left behind. It resumes on another worker while the commit of its park
- * may still go on. Each wait may also be interrupted for no reason.
+ * may still go on, and each wait may be interrupted for no reason. The child ends in the usual
+ * way or by handing over to a joiner that waits already, or does not end.
  *
- * The address goes in before the park. So the child may end before the wait is published: its
- * claim then fails, and the commit, which looks at the life word behind a full barrier, finds that.
+ * The commit puts the address in and then publishes the wait, by a compare-and-swap: the end, when
+ * it comes in between, has moved the wait from NONE to WOKEN, and the commit readies the joiner. An
+ * interrupted joiner takes its address back, or, when the end has begun, waits until that is
+ * done with it. So the end has to say that it begins (ENDING) before it looks for a joiner to claim.
  *
  * Proved: one ready for each wait; the join ends when child or context does; the end's claim never
- * hits the later wait; the child's memory goes back once, and nobody looks at it afterwards.
+ * hits the later wait; the child's memory goes back once, and its end does not look at it then.
  *
- * mutation REGISTERED_IN_COMMIT: the wait is published, then the address goes in
- * mutation READY_WITHOUT_CLAIM: a commit that finds the child ended readies the joiner as it is
- * mutation NO_LOOK_AFTER_PUBLISH: the commit does not look whether the child has ended
- * mutation NO_FENCE_IN_COMMIT: it looks before the wait is visible
+ * mutation PUBLISHED_BEFORE_REGISTERED: the wait is published, then the address goes in
+ * mutation READY_WITHOUT_CLAIM: the end readies a joiner whose commit still runs
+ * mutation PUBLISHED_WITHOUT_CAS: the commit does not look whether the end was faster
  * mutation NO_TAKE_BACK: an interrupted joiner leaves its address behind
  * mutation LEAVES_AT_END: an interrupted joiner leaves when the child has ended, and may claim yet
+ * mutation CLAIMED_UNANNOUNCED: the end hands over to a joiner that may have taken its address back
  */
-#define REGISTERED_IN_COMMIT  1
-#define READY_WITHOUT_CLAIM   2
-#define NO_LOOK_AFTER_PUBLISH 3
-#define NO_FENCE_IN_COMMIT    4
-#define NO_TAKE_BACK          5
-#define LEAVES_AT_END         6
+#define PUBLISHED_BEFORE_REGISTERED 1
+#define READY_WITHOUT_CLAIM         2
+#define PUBLISHED_WITHOUT_CAS       3
+#define NO_TAKE_BACK                4
+#define LEAVES_AT_END               5
+#define CLAIMED_UNANNOUNCED         6
 #ifndef MUTATION
 #define MUTATION 0
 #endif
@@ -42,6 +45,7 @@
 
 #define ALIVE  1
 #define JOINED 2 /* stands for the joiner's address */
+#define ENDING 4 /* with ALIVE: the end looks for a joiner that it can hand over to */
 
 #define NONE        0
 #define WAITING     1 /* WAIT_OBJECT */
@@ -58,6 +62,7 @@ bool resumed;
 bool parked, released, touching;
 byte woken_for;
 
+/* Who gets it from the queue sees what was stored before: callers' buffers are empty. */
 inline ready()
 {
     d_step {
@@ -89,36 +94,6 @@ inline release_child()
     }
 }
 
-/* life = the child's word; anything, when the memory may be another coroutine's by now. */
-inline look_at_child()
-{
-    atomic {
-        load(self, LIFE, life);
-        if
-        :: released -> life = ALIVE
-        :: released -> life = 0
-        :: else
-        fi
-    }
-}
-
-inline register_joiner()
-{
-    do
-    :: load(self, LIFE, life);
-        if
-        :: life & ALIVE ->
-            assert(!(life & JOINED));
-            compare_exchange(self, LIFE, life, life | JOINED, won);
-            if
-            :: won -> won = false; break
-            :: else
-            fi
-        :: else -> break
-        fi
-    od
-}
-
 /* After an interruption; step moves on when the child has ended. */
 inline take_back()
 {
@@ -126,7 +101,7 @@ inline take_back()
     do
     :: load(self, LIFE, life);
         if
-        :: life & ALIVE ->
+        :: (life & ALIVE) && !(life & ENDING) ->
             compare_exchange(self, LIFE, life, ALIVE, won);
             if
             :: won -> won = false; break
@@ -134,7 +109,7 @@ inline take_back()
             fi
         :: else ->
 #if MUTATION != LEAVES_AT_END
-            !(memory[LIFE] & JOINED); /* spins a few instructions */
+            !(memory[LIFE] & (ALIVE | JOINED)); /* spins a few instructions */
             release_child();
 #endif
             step = 1;
@@ -147,10 +122,10 @@ inline take_back()
 #endif
 }
 
+/* The wait stays as it is until take_back is over: the end looks at it. */
 inline wait_finish()
 {
     load(self, WAIT, woken);
-    store(self, WAIT, NONE);
     if
     :: woken == WOKEN ->
         assert(woken_for == step + 1);
@@ -167,45 +142,68 @@ inline wait_finish()
         :: else
         fi
     fi;
+    store(self, WAIT, NONE);
     woken = NONE
+}
+
+/* found = false: the child has ended. */
+inline register_joiner()
+{
+    do
+    :: load(self, LIFE, life);
+        if
+        :: life & ALIVE ->
+            assert(!(life & JOINED));
+            compare_exchange(self, LIFE, life, life | JOINED, found);
+            if
+            :: found -> break
+            :: else
+            fi
+        :: else -> break
+        fi
+    od;
+    life = 0
 }
 
 inline commit_join()
 {
+#if MUTATION == PUBLISHED_BEFORE_REGISTERED
     store(self, WAIT, WAITING);
-#if MUTATION == REGISTERED_IN_COMMIT
+#endif
     register_joiner();
     if
-    :: !(life & ALIVE) -> interrupt(self)
-    :: else
-    fi;
-#endif
-#if MUTATION != NO_FENCE_IN_COMMIT
-    fence(self);
-#endif
-#if MUTATION != NO_LOOK_AFTER_PUBLISH && MUTATION != REGISTERED_IN_COMMIT
-    look_at_child();
-    if
-#if MUTATION == READY_WITHOUT_CLAIM
-    :: !(life & ALIVE) -> ready()
+    :: !found ->
+        exchange(self, WAIT, WOKEN); /* a store that its being readied passes on */
+        woken_for = 1;
+        ready()
+    :: else ->
+        found = false;
+#if MUTATION == PUBLISHED_WITHOUT_CAS
+        exchange(self, WAIT, WAITING);
+        won = true;
+#elif MUTATION != PUBLISHED_BEFORE_REGISTERED
+        compare_exchange(self, WAIT, NONE, WAITING, won);
 #else
-    :: !(life & ALIVE) -> interrupt(self)
+        won = true;
+        fence(self);
 #endif
-    :: else
-    fi;
-#endif
-    life = 0;
-    load(self, ENDED, ended);
-    if
-    :: ended -> ended = 0; interrupt(self)
-    :: else
+        if
+        :: !won -> ready()
+        :: else ->
+            won = false;
+            load(self, ENDED, ended);
+            if
+            :: ended -> ended = 0; interrupt(self)
+            :: else
+            fi
+        fi
     fi
 }
 
 proctype worker(byte self)
 {
     byte life, woken, saved, ended;
-    bool won;
+    bool won, found;
 
 end:
     do
@@ -233,18 +231,13 @@ end:
             if
             :: ended -> ended = 0; step = 1
             :: else ->
-#if MUTATION != REGISTERED_IN_COMMIT
-                register_joiner();
+                load(self, LIFE, life);
                 if
                 :: !(life & ALIVE) ->
                     life = 0;
                     release_child();
                     step = 1
                 :: else ->
-#else
-                if
-                ::
-#endif
                     life = 0;
                     d_step {
                         resumed = true;
@@ -259,40 +252,82 @@ end:
     od
 }
 
-/* The child's commit_end, if it ends at all. */
+/* The child's end takes the joiner's address out of the game; claims after that. */
+inline end_usual()
+{
+    d_step {
+        DRAINED(CHILD) ->
+        life = memory[LIFE];
+        memory[LIFE] = life & JOINED;
+        touching = ((life & JOINED) != 0)
+    }
+    if
+    :: touching ->
+        /* wake_joiner */
+        atomic {
+            DRAINED(CHILD) -> life = memory[WAIT];
+            if
+            :: life != INTERRUPTED ->
+                memory[WAIT] = WOKEN;
+                woken_for = 1;
+                touching = false
+            :: else
+            fi
+        }
+        if
+        :: touching ->
+            d_step {
+                DRAINED(CHILD) ->
+                memory[LIFE] = 0;
+                touching = false
+            }
+#if MUTATION == READY_WITHOUT_CLAIM
+        :: !touching -> ready()
+#else
+        :: !touching && life == WAITING -> ready()
+        :: !touching && life != WAITING -> skip
+#endif
+        fi
+    :: else
+    fi
+}
+
+/* The child's end, if it comes: gyre_coro_finish, commit_end, commit_end_to_joiner. */
 proctype child_end()
 {
     byte life;
     bool won;
 
     if
-    ::  d_step {
-            DRAINED(CHILD) ->
-            life = memory[LIFE];
-            memory[LIFE] = life & JOINED;
-            touching = (life & JOINED)
-        }
+    ::  life = memory[LIFE];
         if
         :: life & JOINED ->
-            atomic {
-                claim(CHILD, WOKEN);
-                if
-                :: won ->
-                    woken_for = 1;
-                    touching = false;
-                :: else
-                fi
+#if MUTATION != CLAIMED_UNANNOUNCED
+            d_step {
+                DRAINED(CHILD) ->
+                life = memory[LIFE];
+                memory[LIFE] = life | ENDING
             }
+#endif
             if
-            :: won -> ready()
-            :: else ->
-                d_step {
-                    DRAINED(CHILD) ->
-                    memory[LIFE] = 0;
-                    touching = false
+            :: life & JOINED ->
+                atomic {
+                    claim(CHILD, WOKEN);
+                    if
+                    :: won -> woken_for = 1
+                    :: else
+                    fi
                 }
+            :: else
             fi
         :: else
+        fi;
+        if
+        :: won ->
+            /* The joiner runs next on this worker, and does this first. */
+            d_step { DRAINED(CHILD) -> memory[LIFE] = 0 }
+            ready()
+        :: else -> end_usual()
         fi
     :: skip
     fi
