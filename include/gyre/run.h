@@ -60,7 +60,9 @@ struct gyre_options {
  * process already, or is left by keep_stragglers), -EDEADLK (called inside a coroutine).
  *
  * From a thread of the program, not from a coroutine. The thread's affinity and signal mask are
- * as before afterwards. After fork, the child may only exec. Go: the start of main.main.
+ * as before afterwards. After fork, the child may only exec. In an all-static program that links
+ * gyre, system, popen, posix_spawn and posix_spawnp always fail with ENOSYS; fork and exec work.
+ * Go: the start of main.main.
  */
 GYRE_API int gyre_run(gyre_fn fn, void *arg);
 

@@ -5,6 +5,10 @@
  * none and starts the child inside the library, so these four are interposed: round the real call
  * the worker takes the original affinity and mask. vfork and clone by hand are not covered; they
  * inherit the worker's.
+ *
+ * The real call is the next one of that name among the shared objects. An all-static program has
+ * none, so these four fail there with ENOSYS as long as gyre is linked. Rejected: the C library's
+ * private names for them (__libc_system), which a program that is linked dynamically lacks.
  */
 #include "sched/children.h"
 
@@ -69,6 +73,7 @@ static void pay_back(const struct loan *loan)
     pthread_sigmask(SIG_SETMASK, &loan->mask, NULL);
 }
 
+/* NULL in an all-static program. */
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 GYRE_API int posix_spawn(pid_t *restrict pid, const char *restrict path,
@@ -76,9 +81,14 @@ GYRE_API int posix_spawn(pid_t *restrict pid, const char *restrict path,
                          const posix_spawnattr_t *restrict attributes, char *const argv[restrict],
                          char *const envp[restrict])
 {
-    struct loan loan = borrow();
-    int result = NEXT(posix_spawn)(pid, path, actions, attributes, argv, envp);
+    __typeof__(&posix_spawn) next = NEXT(posix_spawn);
+    struct loan loan;
+    int result;
 
+    if (!next)
+        return ENOSYS;
+    loan = borrow();
+    result = next(pid, path, actions, attributes, argv, envp);
     pay_back(&loan);
     return result;
 }
@@ -88,18 +98,31 @@ GYRE_API int posix_spawnp(pid_t *restrict pid, const char *restrict file,
                           const posix_spawnattr_t *restrict attributes, char *const argv[restrict],
                           char *const envp[restrict])
 {
-    struct loan loan = borrow();
-    int result = NEXT(posix_spawnp)(pid, file, actions, attributes, argv, envp);
+    __typeof__(&posix_spawnp) next = NEXT(posix_spawnp);
+    struct loan loan;
+    int result;
 
+    if (!next)
+        return ENOSYS;
+    loan = borrow();
+    result = next(pid, file, actions, attributes, argv, envp);
     pay_back(&loan);
     return result;
 }
 
 GYRE_API int system(const char *command)
 {
-    struct loan loan = borrow();
-    int result = NEXT(system)(command), error = errno;
+    __typeof__(&system) next = NEXT(system);
+    struct loan loan;
+    int result, error;
 
+    if (!next) {
+        errno = ENOSYS;
+        return command ? -1 : 0; /* of NULL: no, there is no shell to be had */
+    }
+    loan = borrow();
+    result = next(command);
+    error = errno;
     pay_back(&loan);
     errno = error;
     return result;
@@ -107,10 +130,18 @@ GYRE_API int system(const char *command)
 
 GYRE_API FILE *popen(const char *command, const char *type)
 {
-    struct loan loan = borrow();
-    FILE *result = NEXT(popen)(command, type);
-    int error = errno;
+    __typeof__(&popen) next = NEXT(popen);
+    struct loan loan;
+    FILE *result;
+    int error;
 
+    if (!next) {
+        errno = ENOSYS;
+        return NULL;
+    }
+    loan = borrow();
+    result = next(command, type);
+    error = errno;
     pay_back(&loan);
     errno = error;
     return result;
