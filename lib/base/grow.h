@@ -11,14 +11,11 @@
 #include <string.h>
 
 /*
- * Copies from (of the size it says) to a structure of known bytes; least is its size in the
- * first version that had it. Returns 0 or -EINVAL.
+ * Copies from, whose first member says size, to a structure of known bytes; least is its size in
+ * the first version that had it. Returns 0 or -EINVAL.
  */
-static inline int grow_copy(void *to, size_t known, size_t least, const void *from)
+static inline int grow_copy(void *to, size_t known, size_t least, const void *from, size_t size)
 {
-    size_t size;
-
-    memcpy(&size, from, sizeof size);
     if (size < least || size > 4096)
         return -EINVAL;
     for (size_t i = known; i < size; i++)

@@ -391,7 +391,9 @@ static int take_options(struct gyre_listen_options *options,
     const unsigned known =
         GYRE_LISTEN_REUSEPORT | GYRE_LISTEN_NO_REUSEADDR | GYRE_LISTEN_V6ONLY | GYRE_LISTEN_DELAY;
 
-    if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked ? asked : &defaults) ||
+    if (!asked)
+        asked = &defaults;
+    if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked, asked->size) ||
         options->flags & ~known || options->backlog < 0)
         return -EINVAL;
     return 0;

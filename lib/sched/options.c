@@ -136,7 +136,7 @@ int gyre_options_resolve(struct gyre_options *options, const struct gyre_options
 
     *options = none;
     if (asked) {
-        if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked)) {
+        if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked, asked->size)) {
             gyre_message("cannot start: options not initialised with GYRE_OPTIONS_INIT, or of a "
                          "newer version");
             return -EINVAL;

@@ -185,7 +185,7 @@ int gyre_spawn_at(const char *site, gyre_handle *handle, gyre_fn fn, void *arg,
 
     if (!options)
         return spawn("gyre_spawn", site, handle, fn, arg, NULL);
-    if (grow_copy(&known, sizeof known, OPTIONS_LEAST, options))
+    if (grow_copy(&known, sizeof known, OPTIONS_LEAST, options, options->size))
         return -EINVAL;
     return spawn("gyre_spawn", site, handle, fn, arg, &known);
 }
