@@ -6,10 +6,11 @@
  * memory but the closer's stack, and cannot fail. Where operations are in flight it stays, linked
  * to the worker, until the last of them completes.
  *
- * While the kernel frees the number the entry says so. Another thread may get the number at once, and
- * a coroutine may still try the old one: both wait the moment until the close is over, then the kernel
- * knows whom they mean. Rejected: taking the mark off before. An operation begun in between can reach
- * the kernel before the close does; then it waits on the old file, which nobody closes any more.
+ * While the kernel frees the number the entry says so. Another thread may get the number at once,
+ * and a coroutine may still try the old one: both wait the moment until the close is over, then the
+ * kernel knows whom they mean. Rejected: taking the mark off before. An operation begun in between
+ * can reach the kernel before the close does; then it waits on the old file, which nobody closes
+ * any more.
  */
 #include "io/close.h"
 

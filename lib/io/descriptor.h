@@ -21,9 +21,9 @@ enum {
 };
 
 /*
- * CLOSING: operations are being cancelled, and begin no more. RELEASING as well: the kernel is about
- * to free the number, or has: who begins now may mean the old file or the next one, and waits until
- * the kernel can tell.
+ * CLOSING: operations are being cancelled, and begin no more. RELEASING as well: the kernel is
+ * about to free the number, or has: who begins now may mean the old file or the next one, and waits
+ * until the kernel can tell.
  */
 #define DESCRIPTOR_CLOSING   ((uint64_t)1 << 63)
 #define DESCRIPTOR_RELEASING ((uint64_t)1 << 62)
@@ -31,7 +31,7 @@ enum {
 enum descriptor_kind { KIND_UNKNOWN, KIND_SOCKET, KIND_OTHER };
 
 struct descriptor {
-    _Atomic(uint64_t) users; /* a bit for each ring, DESCRIPTOR_CLOSING, DESCRIPTOR_RELEASING */
+    _Atomic(uint64_t) users;    /* a bit for each ring, DESCRIPTOR_CLOSING, DESCRIPTOR_RELEASING */
     _Atomic(uint32_t) closings; /* how often gyre_close has freed the number */
     _Atomic(uint8_t) kind;
     _Atomic(uint8_t) cold; /* the last receive had to wait */

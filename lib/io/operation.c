@@ -65,8 +65,9 @@ static void count_completed(struct worker *home, int fd)
 }
 
 /*
- * Why the kernel cancelled it: for gyre_close, which cannot go on before this completion is counted,
- * so that its mark is still there. Later is too late to look: the number may stand for another file.
+ * Why the kernel cancelled it: for gyre_close, which cannot go on before this completion is
+ * counted, so that its mark is still there. Later is too late to look: the number may stand for
+ * another file.
  */
 static bool cancelled_by_close(const struct coro_operation *operation, int result)
 {
@@ -170,7 +171,8 @@ void gyre_descriptor_await_release(struct descriptor *descriptor)
         gyre_yield();
 }
 
-/* Announces the worker as a user. 0, -EBADF, -ENOMEM, OPERATION_AGAIN: the number is being freed. */
+/* Announces the worker as a user. 0, -EBADF, -ENOMEM, OPERATION_AGAIN: the number is being freed.
+ */
 static int use_descriptor(struct operation *operation, int fd, struct descriptor_counts **counts)
 {
     struct worker *worker = operation->worker;

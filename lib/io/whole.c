@@ -41,7 +41,8 @@ ssize_t gyre_read_all(int fd, void *buffer, size_t size, size_t *done)
     ssize_t n;
 
     do {
-        struct transfer transfer = transfer_bytes(TRANSFER_READ, (char *)buffer + count, size - count);
+        struct transfer transfer =
+            transfer_bytes(TRANSFER_READ, (char *)buffer + count, size - count);
 
         n = gyre_transfer("gyre_read_all", &operation, fd, &transfer);
         if (n > 0)

@@ -1,0 +1,89 @@
+/*
+ * For unit tests whose body runs in a coroutine: INSIDE(suite, name) is a Criterion test that runs
+ * its body under gyre_run with 1, 2 and 5 workers, and then wants no expectation failed and no
+ * descriptor leaked. An expectation that fails only counts: Criterion's own would jump off the
+ * coroutine's stack.
+ */
+#ifndef GYRE_TESTS_IO_HARNESS_H
+#define GYRE_TESTS_IO_HARNESS_H
+
+#include "descriptors.h"
+
+#include <gyre.h>
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static atomic_int failed_expectations;
+
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
+            atomic_fetch_add(&failed_expectations, 1);                                             \
+        }                                                                                          \
+    } while (0)
+
+#define EXPECT_EQ(value, wanted)                                                                   \
+    do {                                                                                           \
+        long long got_ = (long long)(value), wanted_ = (long long)(wanted);                        \
+        if (got_ != wanted_) {                                                                     \
+            fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #value, got_,     \
+                    wanted_);                                                                      \
+            atomic_fetch_add(&failed_expectations, 1);                                             \
+        }                                                                                          \
+    } while (0)
+
+static inline int run_with_workers(unsigned workers, gyre_fn fn, void *arg)
+{
+    struct gyre_options options = GYRE_OPTIONS_INIT;
+
+    options.workers = workers;
+    return gyre_run_options(fn, arg, &options);
+}
+
+static inline void run_on_each(gyre_fn fn)
+{
+    static const unsigned workers[] = {1, 2, 5};
+
+    for (size_t i = 0; i < sizeof workers / sizeof *workers; i++) {
+        int before = open_descriptors();
+
+        cr_assert_eq(run_with_workers(workers[i], fn, NULL), 0, "with %u workers", workers[i]);
+        cr_assert_eq(failed_expectations, 0, "with %u workers", workers[i]);
+        cr_assert_eq(open_descriptors(), before, "descriptors leaked with %u workers", workers[i]);
+    }
+}
+
+#define INSIDE(suite, name)                                                                        \
+    static int inside_##suite##_##name(void *unused_);                                             \
+    Test(suite, name)                                                                              \
+    {                                                                                              \
+        run_on_each(inside_##suite##_##name);                                                      \
+    }                                                                                              \
+    static int inside_##suite##_##name(__attribute__((unused)) void *unused_)
+
+static inline void make_stream_pair(int fds[2])
+{
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+static inline void make_pipe(int fds[2])
+{
+    EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
+}
+
+/* Lets whatever else can run do so, on every worker, until it is probably parked. */
+static inline void let_others_park(void)
+{
+    gyre_sleep(2 * GYRE_MILLISECOND);
+}
+
+#endif
