@@ -27,10 +27,10 @@ search() {
         [ "$1" = none ] || echo "#define MUTATION $1"
         cat model.in
     } >model.pml
-    spin -a model.pml >spin.out 2>&1 && [ -s pan.c ] || {
+    if ! spin -a model.pml >spin.out 2>&1 || ! [ -s pan.c ]; then
         cat spin.out
         return 1
-    }
+    fi
     gcc -O1 -w -DSAFETY -DCOLLAPSE "-DMEMLIM=$megabytes" -o pan pan.c || return 1
     (ulimit -t "$seconds" && exec ./pan "-m$depth") >pan.out 2>&1 || echo "ended early" >>pan.out
 }
@@ -55,6 +55,7 @@ name=$(basename "$model" .pml)
 directory=$(cd "$(dirname "$model")" && pwd) || exit 99
 mkdir -p "$work/$name" && cd "$work/$name" || exit 99
 cp "$directory/$name.pml" model.in && cp "$directory"/*.h . || exit 99
+# shellcheck disable=SC2046 # a word each
 [ $# -ne 0 ] ||
     set -- none $(sed -n 's/^ \* \(variant\|mutation\) \([A-Z_]*\):.*/\2/p' model.in)
 
