@@ -291,9 +291,9 @@ static void nonsense(const char *name, const char *value, const char *wanted)
 
 Test(environment, nonsense_is_named_and_refused)
 {
-    static const char *const workers[] = {"0",  "-1",  "",   " 2",   "2 ",
-                                          "x",  "2x",  "0x", "1025", "99999999999999999999",
-                                          "1.5", "+2", "1k",   "two"};
+    static const char *const workers[] = {"0",   "-1", "",   " 2",   "2 ",
+                                          "x",   "2x", "0x", "1025", "99999999999999999999",
+                                          "1.5", "+2", "1k", "two"};
     static const char *const sizes[] = {
         "0", "-1", "1g", "k", "1kk", "1025m", "1 k", "", "18446744073709551616m", "m1"};
 
