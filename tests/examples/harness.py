@@ -5,7 +5,9 @@ TAP. Nothing waits for a fixed time: a test waits for what it expects, and a wat
 a message that names the test.
 """
 
+import contextlib
 import os
+import random
 import re
 import resource
 import select
@@ -13,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -184,6 +187,32 @@ def exchange(connection, data):
             count += len(piece)
     connection.settimeout(PATIENCE)
     return b"".join(received)
+
+
+def misbehave(program, data, clients=8, rounds=150):
+    """Clients that send a part, don't wait for the rest, half-close, reset or just leave."""
+    seed = random.randrange(1 << 32)
+    print(f"# seed {seed}")
+
+    def client(number):
+        choice = random.Random(seed + number)
+        for _ in range(rounds):
+            with contextlib.suppress(ConnectionError), program.connect() as connection:
+                connection.sendall(data[:choice.randrange(len(data) + 1)])
+                if choice.random() < 0.3:
+                    connection.shutdown(socket.SHUT_WR)
+                    if choice.random() < 0.5:
+                        read_all(connection)
+                elif choice.random() < 0.5:
+                    connection.recv(choice.choice([1, 100, 65536]))
+                if choice.random() < 0.5:
+                    end_by_reset(connection)
+
+    threads = [threading.Thread(target=client, args=[number]) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def command_line(name, *arguments):

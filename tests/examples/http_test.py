@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 
-from harness import PATIENCE, Program, command_line, ended, main, read_all, taken
+from harness import PATIENCE, Program, command_line, ended, main, misbehave, read_all, taken
 
 HELLO = b"Hello, world!\n"
 GET = b"GET /hello HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -439,6 +439,16 @@ def test_client_that_does_not_read_is_let_go():
         client.send(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n")
         client.head()
         http.nothing_leaks()
+
+
+def test_clients_that_misbehave_leave_nothing_behind():
+    timeouts = ["--idle-timeout", "1", "--header-timeout", "1", "--body-timeout", "1",
+                "--write-timeout", "1"]
+    request = (GET + b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n"
+               b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000)
+    with folder({"file": b"x" * (1 << 20)}) as root, \
+            serving("--root", root, *timeouts, workers=4) as http:
+        misbehave(http, request * 3)
 
 
 # --- the end --------------------------------------------------------------------------------

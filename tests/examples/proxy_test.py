@@ -6,8 +6,8 @@ import socket
 import threading
 import time
 
-from harness import (PATIENCE, Program, command_line, end_by_reset, ended, exchange, main, read_all,
-                     read_exactly, was_reset)
+from harness import (PATIENCE, Program, command_line, end_by_reset, ended, exchange, main, misbehave,
+                     read_all, read_exactly, was_reset)
 
 
 def to(port):
@@ -165,6 +165,22 @@ def test_bytes_one_way_keep_the_other_way_open():
         assert read_exactly(pair.server, 10) == b"still here"
 
 
+def test_write_that_stalled_goes_on_where_it_stopped():
+    with Upstream("--idle-timeout", "3") as pair:
+        data, sent = memoryview(random.randbytes(64 << 20)), 0
+        pair.client.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            while sent < len(data):
+                sent += pair.client.send(data[sent:sent + 65536])
+        assert sent < len(data)
+        for _ in range(20):  # for longer than the timeout: this one direction is all that moves
+            pair.server.sendall(b"x")
+            assert read_exactly(pair.client, 1) == b"x"
+            time.sleep(0.2)
+        pair.client.shutdown(socket.SHUT_WR)
+        assert read_all(pair.server) == data[:sent]
+
+
 def test_peer_that_takes_nothing_counts_as_idle():
     with Upstream("--idle-timeout", "0.3") as pair:
         pair.client.settimeout(PATIENCE)
@@ -186,6 +202,11 @@ def test_two_hundred_connections_at_once():
                 assert read_exactly(connection, len(expected)) == expected
         for connection in connections:
             connection.close()
+
+
+def test_clients_that_misbehave_leave_nothing_behind():
+    with before_echo("--idle-timeout", "1", workers=4) as proxy:
+        misbehave(proxy, b"x" * 100000)
 
 
 def test_signal_cuts_what_is_open():
