@@ -153,23 +153,27 @@ static struct context_members *members_of(struct gyre_context *parent, struct wo
 
 static void link_to(struct gyre_context *context, struct context_members *members)
 {
+    int error;
+
     context->linked_to = members;
     context->linked = false;
-    if (members) {
+    if (members)
         spin_lock(&members->lock);
-        /* Under this lock the parent's end is either seen here, or finds the child in the list. */
-        if (!context_error(context->parent)) {
-            context->linked = true;
-            list_append(&members->children, &context->sibling);
-        }
-        spin_unlock(&members->lock);
+    /* Under this lock the parent's end is either seen here, or finds the child in the list. */
+    error = context_error(context->parent);
+    if (members && !error) {
+        context->linked = true;
+        list_append(&members->children, &context->sibling);
     }
-    if (!context->linked)
-        atomic_store_explicit(&context->error, context_error(context->parent),
-                              memory_order_relaxed);
+    if (members)
+        spin_unlock(&members->lock);
+    /* Linked, it is the parent's end that may store an error, at any moment. */
+    if (error)
+        atomic_store_explicit(&context->error, error, memory_order_relaxed);
 }
 
-struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_context *parent)
+struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_context *parent,
+                                         struct gyre_coro *owner)
 {
     struct gyre_context *context = allocate(worker);
 
@@ -178,7 +182,7 @@ struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_cont
     atomic_store_explicit(&context->error, 0, memory_order_relaxed);
     atomic_store_explicit(&context->references, 1, memory_order_relaxed);
     context->timed = context->passed = false;
-    context->owner = NULL;
+    context->owner = owner;
     context->deadline = parent->deadline;
     members_init(&context->members);
     list_init(&context->sibling);

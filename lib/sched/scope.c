@@ -27,12 +27,10 @@ static void set_ambient(struct gyre_coro *self, struct gyre_context *context)
 
 static struct gyre_scope enter(struct gyre_coro *self, struct gyre_context *parent)
 {
-    struct gyre_scope scope = {gyre_context_create(worker_current(), parent), ambient(self)};
+    struct gyre_scope scope = {gyre_context_create(worker_current(), parent, self), ambient(self)};
 
     if (unlikely(!scope.context))
         scope.context = &gyre_runtime_instance->contexts.no_memory;
-    else
-        scope.context->owner = self; /* nobody else knows it yet */
     set_ambient(self, scope.context);
     return scope;
 }
