@@ -427,7 +427,7 @@ static void report_overflow(struct stack_block *block, void *address)
     (void)address;
     gyre_message("panic: stack overflow in coroutine %lu \"%s\", its stack has %zu bytes, started "
                  "at %s",
-                 (unsigned long)coro->id, coro_name(coro), (size_t)(block->top - block->low),
+                 (unsigned long)coro->id, coro_name(coro), (size_t)1 << block->shift,
                  coro_started_at(coro));
 }
 
