@@ -55,9 +55,10 @@ static unsigned quota_of_file(const char *path, const char *period_path)
             period = 0;
         fclose(file);
     }
-    if (quota <= 0 || period <= 0)
+    if (!(quota > 0 && period > 0)) /* so that nan is none either */
         return 0;
-    return (unsigned)((quota + period - 1) / period);
+    quota = (quota + period - 1) / period;
+    return quota < CPUS_MAX ? (unsigned)quota : CPUS_MAX;
 }
 
 static unsigned smaller_limit(unsigned a, unsigned b)
@@ -87,14 +88,27 @@ static unsigned quota_up(const char *mount, char *group, bool version2)
     }
 }
 
-static unsigned quota(void)
+static bool names_cpu(const char *controllers)
 {
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    char line[400];
+    while (*controllers) {
+        size_t length = strcspn(controllers, ",");
+
+        if (length == 3 && !memcmp(controllers, "cpu", 3))
+            return true;
+        controllers += length + (controllers[length] == ',');
+    }
+    return false;
+}
+
+unsigned gyre_cpus_quota(const char *groups, const char *mount)
+{
+    FILE *file = fopen(groups, "re");
+    char line[400], version1[200];
     unsigned limit = 0;
 
     if (!file)
         return 0;
+    snprintf(version1, sizeof version1, "%s/cpu", mount);
     while (fgets(line, sizeof line, file)) {
         char *controllers = strchr(line, ':'), *group;
 
@@ -106,9 +120,9 @@ static unsigned quota(void)
         if (!strcmp(group, "/"))
             *group = 0;
         if (!*controllers)
-            limit = smaller_limit(limit, quota_up("/sys/fs/cgroup", group, true));
-        else if (!strcmp(controllers, "cpu") || strstr(controllers, "cpu,"))
-            limit = smaller_limit(limit, quota_up("/sys/fs/cgroup/cpu", group, false));
+            limit = smaller_limit(limit, quota_up(mount, group, true));
+        else if (names_cpu(controllers))
+            limit = smaller_limit(limit, quota_up(version1, group, false));
     }
     fclose(file);
     return limit;
@@ -130,7 +144,7 @@ int gyre_cpus_init(struct cpus *cpus)
         return error;
     }
     cpus->usable = (unsigned)CPU_COUNT_S(cpus->size, cpus->original);
-    limit = quota();
+    limit = gyre_cpus_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     cpus->recommended = limit && limit < cpus->usable ? limit : cpus->usable;
     return 0;
 }

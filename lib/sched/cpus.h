@@ -18,6 +18,12 @@ struct cpus {
 int gyre_cpus_init(struct cpus *cpus);
 void gyre_cpus_destroy(struct cpus *cpus);
 
+/*
+ * How many CPUs the quota of the process's cgroup amounts to, at least 1; 0: no limit. groups is
+ * /proc/self/cgroup, mount where the hierarchies are mounted.
+ */
+unsigned gyre_cpus_quota(const char *groups, const char *mount);
+
 /* The CPU for worker `index`: round robin over the mask. */
 int gyre_cpus_nth(const struct cpus *cpus, unsigned index);
 
