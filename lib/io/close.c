@@ -3,8 +3,9 @@
  * used it, before the number can be reused.
  *
  * The request visits those workers one after the other, as a message to each; so it needs no
- * memory but the closer's stack, and cannot fail. Where operations are in flight it stays, linked
- * to the worker, until the last of them completes.
+ * memory but the closer's stack, and cannot fail. Where operations are in flight it submits a
+ * cancel of all on the descriptor's file, and then stays, linked to the worker, until the last of
+ * them completes.
  *
  * While the kernel frees the number the entry says so. Another thread may get the number at once,
  * and a coroutine may still try the old one: both wait the moment until the close is over, then the
@@ -23,13 +24,19 @@
 
 struct close_request {
     struct mailbox_message message;
+    struct ring_target cancel;
+    struct worker *worker;      /* whose ring the cancel is on */
     struct close_request *next; /* in worker->closers */
+    bool again;
     struct gyre_coro *closer;
     uint64_t rings;
     unsigned next_worker;
     int fd;
 };
 
+static void handle_close(void *argument, struct mailbox_message *message);
+
+/* On to the next worker that used the descriptor; none left: the closer goes on. */
 static void advance(struct close_request *request)
 {
     struct gyre_runtime *runtime = gyre_runtime_instance;
@@ -38,6 +45,7 @@ static void advance(struct close_request *request)
         struct worker *worker = &runtime->workers[request->next_worker++];
 
         if (request->rings & descriptor_bit(worker)) {
+            request->message.handle = handle_close;
             mailbox_push(&worker->mailbox, &request->message);
             full_barrier();
             gyre_worker_notify(worker);
@@ -47,19 +55,79 @@ static void advance(struct close_request *request)
     gyre_ready(request->closer);
 }
 
-static void wait_for_completions(struct worker *worker, struct close_request *request)
+/* With the reap lock. */
+static bool link_if_pending(struct worker *worker, struct close_request *request)
 {
-    bool pending;
+    if (!gyre_operation_pending(worker, request->fd))
+        return false;
+    request->next = worker->closers;
+    worker->closers = request;
+    return true;
+}
 
-    spin_lock(&worker->ring.reap_lock);
-    pending = gyre_operation_pending(worker, request->fd);
-    if (pending) {
-        request->next = worker->closers;
-        worker->closers = request;
+/*
+ * The number was closed by close(2) while operations waited on its file: cancelling by descriptor
+ * does not reach them any more. They are looked for among all coroutines; that takes its time, but
+ * else this close, of the number's next user, would wait for them for ever.
+ */
+static void cancel_stale(struct stack_block *block, void *argument)
+{
+    struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
+    struct close_request *request = argument;
+    struct worker *worker = request->worker;
+    struct coro_operation *operation = &coro->operation;
+    struct io_uring_sqe *sqe;
+
+    if (atomic_load_explicit(&operation->flight, memory_order_relaxed) != worker ||
+        operation->fd != request->fd)
+        return;
+    sqe = gyre_operation_entry(worker);
+    if (!sqe) {
+        request->again = true;
+        return;
     }
+    /* Completed meanwhile, it is not found, or it is another operation, which begins again. */
+    io_uring_prep_cancel64(sqe, ring_user_data(&operation->target, operation->generation), 0);
+    sqe->user_data = 0;
+}
+
+static void handle_stale(void *argument, struct mailbox_message *message)
+{
+    struct worker *worker = argument;
+    struct close_request *request = container_of(message, struct close_request, message);
+    bool linked;
+
+    request->again = false;
+    gyre_stack_each(&gyre_runtime_instance->stacks, cancel_stale, request);
+    if (request->again) {
+        mailbox_push(&worker->mailbox, message);
+        return;
+    }
+    spin_lock(&worker->ring.reap_lock);
+    linked = link_if_pending(worker, request);
     spin_unlock(&worker->ring.reap_lock);
-    if (!pending)
+    if (!linked)
         advance(request);
+}
+
+/* The cancel has been carried out; result tells of how many operations. */
+static void cancel_completed(struct ring_target *target, void *reaper, int result, unsigned flags,
+                             unsigned generation)
+{
+    struct close_request *request = container_of(target, struct close_request, cancel);
+    struct worker *worker = request->worker;
+
+    (void)reaper;
+    (void)flags;
+    (void)generation;
+    if (gyre_operation_in_flight(worker, request->fd) > (result > 0 ? (unsigned)result : 0)) {
+        request->message.handle = handle_stale;
+        mailbox_push(&worker->mailbox, &request->message);
+        full_barrier();
+        gyre_worker_notify(worker);
+    } else if (!link_if_pending(worker, request)) {
+        advance(request);
+    }
 }
 
 /* On the worker's own thread. */
@@ -78,9 +146,9 @@ static void handle_close(void *argument, struct mailbox_message *message)
         mailbox_push(&worker->mailbox, message);
         return;
     }
+    request->worker = worker;
     io_uring_prep_cancel_fd(sqe, request->fd, IORING_ASYNC_CANCEL_ALL);
-    sqe->user_data = 0;
-    wait_for_completions(worker, request);
+    sqe->user_data = ring_user_data(&request->cancel, 0);
 }
 
 void gyre_close_completed(struct worker *home, int fd)
@@ -108,7 +176,7 @@ static void drain(struct gyre_coro *self, int fd, uint64_t rings)
 {
     struct worker *worker = worker_current();
     struct close_request request = {
-        .message.handle = handle_close, .closer = self, .rings = rings, .fd = fd};
+        .cancel.complete = cancel_completed, .closer = self, .rings = rings, .fd = fd};
 
     /* The usual case: only this worker used it, and nothing is in flight. */
     if (!gyre_operation_pending(worker, fd))

@@ -39,13 +39,14 @@ struct io_uring_sqe *gyre_operation_entry(struct worker *worker)
 
 /* --- completion ----------------------------------------------------------------------------- */
 
-bool gyre_operation_pending(struct worker *worker, int fd)
+unsigned gyre_operation_in_flight(struct worker *worker, int fd)
 {
     struct descriptor_counts *counts = gyre_descriptor_counts(worker, fd);
 
     /* Acquire: pairs with the release in count_completed; the kernel has let go. */
-    return counts && atomic_load_explicit(&counts->submitted, memory_order_relaxed) !=
-                         atomic_load_explicit(&counts->completed, memory_order_acquire);
+    return counts ? atomic_load_explicit(&counts->submitted, memory_order_relaxed) -
+                        atomic_load_explicit(&counts->completed, memory_order_acquire)
+                  : 0;
 }
 
 static inline void increment(_Atomic(uint32_t) *count)

@@ -61,8 +61,13 @@ void gyre_descriptor_await_release(struct descriptor *descriptor);
  * takes nothing now. */
 struct io_uring_sqe *gyre_operation_entry(struct worker *worker);
 
-/* Whether operations of worker on fd are in flight. Under its reap lock, or on its thread with
- * nobody else reaping. */
-bool gyre_operation_pending(struct worker *worker, int fd);
+/* How many operations of worker on fd are in flight. Exact under its reap lock, or on its thread
+ * with nobody else reaping. */
+unsigned gyre_operation_in_flight(struct worker *worker, int fd);
+
+static inline bool gyre_operation_pending(struct worker *worker, int fd)
+{
+    return gyre_operation_in_flight(worker, fd) != 0;
+}
 
 #endif

@@ -6,10 +6,23 @@
 #include <gyre/net.h>
 
 #include <errno.h>
+#include <poll.h>
+
+/* 0: submit the connect once more, which tells how it went. */
+static int await_connection(struct operation *operation, int fd)
+{
+    int result = gyre_operation_begin(operation, "gyre_connect", fd, 0);
+
+    if (result)
+        return result;
+    io_uring_prep_poll_add(operation->sqe, fd, POLLOUT);
+    result = gyre_operation_wait(operation);
+    return result < 0 && result != OPERATION_AGAIN ? result : 0;
+}
 
 /*
  * A connect that was begun goes on in the socket, whatever interrupts the call: submitted again it
- * says EALREADY or, done meanwhile, EISCONN.
+ * says EALREADY, or tells the result once that is known.
  */
 int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
@@ -29,7 +42,11 @@ int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
         result = gyre_operation_wait(&operation);
         if (again && result == -EISCONN)
             return 0;
-        if (result != OPERATION_AGAIN)
+        if (again && result == -EALREADY)
+            result = await_connection(&operation, fd);
+        else if (result != OPERATION_AGAIN)
+            return result;
+        if (result < 0 && result != OPERATION_AGAIN)
             return result;
         again = true;
     }

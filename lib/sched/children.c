@@ -51,12 +51,26 @@ void gyre_children_set_original(const struct cpus *cpus, const sigset_t *mask)
     }
 }
 
+/* Workers block SIGPIPE; what a write to a broken pipe left pending must not strike while the
+ * original mask is lent. */
+static void forget_broken_pipes(void)
+{
+    const struct timespec none = {0, 0};
+    sigset_t pending, only;
+
+    sigemptyset(&only);
+    sigaddset(&only, SIGPIPE);
+    if (!sigpending(&pending) && sigismember(&pending, SIGPIPE))
+        sigtimedwait(&only, NULL, &none);
+}
+
 static struct loan borrow(void)
 {
     struct loan loan = {active && worker_current(), {{0}}};
 
     if (!loan.taken)
         return loan;
+    forget_broken_pipes();
     pthread_sigmask(SIG_SETMASK, NULL, &loan.mask);
     give_original();
     return loan;

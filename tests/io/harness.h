@@ -14,6 +14,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,38 @@ static inline void make_stream_pair(int fds[2])
 static inline void make_pipe(int fds[2])
 {
     EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
+}
+
+/*
+ * An address on this machine whose listener's queue is full: a connect waits. fds are what keeps it
+ * so.
+ */
+struct deaf {
+    struct sockaddr_in address;
+    int fds[3];
+};
+
+static inline void make_deaf(struct deaf *deaf)
+{
+    socklen_t length = sizeof deaf->address;
+
+    deaf->address = (struct sockaddr_in){.sin_family = AF_INET};
+    deaf->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < 3; i++)
+        deaf->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(bind(deaf->fds[0], (struct sockaddr *)&deaf->address, length), 0);
+    EXPECT_EQ(listen(deaf->fds[0], 0), 0);
+    EXPECT_EQ(getsockname(deaf->fds[0], (struct sockaddr *)&deaf->address, &length), 0);
+    EXPECT_EQ(fcntl(deaf->fds[1], F_SETFL, O_NONBLOCK), 0);
+    EXPECT_EQ(fcntl(deaf->fds[2], F_SETFL, O_NONBLOCK), 0);
+    connect(deaf->fds[1], (struct sockaddr *)&deaf->address, sizeof deaf->address);
+    connect(deaf->fds[2], (struct sockaddr *)&deaf->address, sizeof deaf->address);
+}
+
+static inline void close_deaf(const struct deaf *deaf)
+{
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(close(deaf->fds[i]), 0);
 }
 
 /* Lets whatever else can run do so, on every worker, until it is probably parked. */
