@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Has spin check a model in full, and then each of its mutations, which it must refute: a model
 # that cannot tell them apart proves nothing. The mutations are those that the head of the model
 # names; its variants must hold as it does. A search that does not fit its bounds is a failure, not
@@ -21,7 +21,7 @@ done
 
 # search MUTATION: leaves spin's report in ./pan.out
 search() {
-    rm -f pan ./*.trail
+    rm -f pan pan.c ./*.trail
     # Written into the model's own copy: spin hands paths and macros to the preprocessor unquoted.
     {
         [ "$1" = none ] || echo "#define MUTATION $1"
@@ -56,12 +56,13 @@ directory=$(cd "$(dirname "$model")" && pwd) || exit 99
 mkdir -p "$work/$name" && cd "$work/$name" || exit 99
 cp "$directory/$name.pml" model.in && cp "$directory"/*.h . || exit 99
 # shellcheck disable=SC2046 # a word each
+mutations=("$@")
 [ $# -ne 0 ] ||
-    set -- none $(sed -n 's/^ \* \(variant\|mutation\) \([A-Z_]*\):.*/\2/p' model.in)
+    mapfile -t mutations < <(echo none && sed -nE 's/^ \* (variant|mutation) ([A-Z_]+):.*/\2/p' model.in)
 
 failed=0
 row model mutation states seconds verdict
-for mutation in "$@"; do
+for mutation in "${mutations[@]}"; do
     expected=proved
     if grep -q "^ \* mutation $mutation:" model.in; then
         expected=refuted
