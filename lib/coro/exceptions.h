@@ -11,6 +11,7 @@
 #ifndef GYRE_LIB_CORO_EXCEPTIONS_H
 #define GYRE_LIB_CORO_EXCEPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 extern void *__cxa_get_globals(void) __attribute__((weak));
@@ -19,6 +20,12 @@ struct exceptions_state {
     void *caught;
     unsigned int uncaught;
 };
+
+/* Whether the program has a C++ runtime at all. */
+static inline bool exceptions_exist(void)
+{
+    return __cxa_get_globals != NULL;
+}
 
 /* The calling thread's state; NULL without a C++ runtime. Valid as long as the thread. */
 static inline void **exceptions_globals(void)

@@ -82,7 +82,7 @@ struct gyre_coro {
     _Atomic(uint32_t) wait;
     uint8_t flags; /* GYRE_SPAWN_* */
     uint8_t park_reason;
-    bool woken_here;
+    bool carries; /* has state of its own that a switch must carry: exceptions, FPU control */
     int result;
     _Atomic(uintptr_t) life;
     _Atomic(struct worker *) home; /* whose ring the operation is on */

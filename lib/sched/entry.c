@@ -10,7 +10,7 @@ void gyre_coro_entry(void *argument)
 {
     struct gyre_coro *self = argument;
 
-    handover_arrive();
+    handover_arrive(self);
     self->result = self->fn(self->arg);
     gyre_coro_finish(self);
 }

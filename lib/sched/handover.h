@@ -10,32 +10,37 @@
 /* Before every switch away, the last one too: the next coroutine takes the rest as it finds it. */
 static inline void handover_leave(struct worker *worker, struct gyre_coro *coro)
 {
+    if (likely(!coro->carries))
+        return;
     if (worker->exceptions)
         exceptions_save(worker->exceptions, &coro->exceptions);
-    if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU)) {
+    if (coro->flags & GYRE_SPAWN_SAVE_FPU) {
         fpu_control_save(&coro->fpu);
         fpu_control_restore(&worker->fpu);
     }
 }
 
-/* What every coroutine, and the loop, does first when it gets the processor: the park of the one
- * before is committed. */
-static inline void handover_arrive(void)
+/* The park of the one that had the processor before is committed. */
+static inline void handover_commit(struct worker *worker)
 {
-    struct worker *worker = worker_current();
-    struct gyre_coro *coro = worker->running;
     commit_fn commit = worker->commit;
 
-    if (coro) {
-        if (worker->exceptions)
-            exceptions_restore(worker->exceptions, &coro->exceptions);
-        if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU))
-            fpu_control_restore(&coro->fpu);
-    }
-    if (commit) {
-        worker->commit = NULL;
+    if (commit)
         commit(worker, worker->previous, worker->commit_argument);
+}
+
+/* What every coroutine does first when it gets the processor. */
+static inline void handover_arrive(struct gyre_coro *self)
+{
+    struct worker *worker = worker_current();
+
+    if (unlikely(self->carries)) {
+        if (worker->exceptions)
+            exceptions_restore(worker->exceptions, &self->exceptions);
+        if (self->flags & GYRE_SPAWN_SAVE_FPU)
+            fpu_control_restore(&self->fpu);
     }
+    handover_commit(worker);
 }
 
 /* The next coroutine where this can be told quickly, else the loop. */
@@ -60,7 +65,7 @@ static inline void handover_park(struct worker *worker, enum park_reason reason,
     worker->commit_argument = argument;
     handover_leave(worker, self);
     gyre_switch(&self->frame, handover_next(worker));
-    handover_arrive();
+    handover_arrive(self);
 }
 
 /* Whether a coroutine that was just woken may run next, past all that is queued. */

@@ -111,6 +111,7 @@ static void set_up(struct gyre_coro *coro, struct worker *worker, const char *si
     coro->pinned = options ? pinned_to(runtime, worker, options) : NULL;
     coro->locals = NULL;
     coro->park_reason = PARK_NONE;
+    coro->carries = exceptions_exist() || coro->flags & GYRE_SPAWN_SAVE_FPU;
     coro->exceptions = (struct exceptions_state){0};
     if (unlikely(coro->flags & GYRE_SPAWN_SAVE_FPU))
         fpu_control_save(&coro->fpu);

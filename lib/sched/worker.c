@@ -220,9 +220,10 @@ void gyre_worker_loop(struct worker *worker)
             gyre_idle_stop_searching(worker);
         count_pick(worker);
         worker->running = next;
+        worker->commit = NULL;
         gyre_switch(&worker->loop, &next->frame);
         worker->running = NULL;
-        handover_arrive();
+        handover_commit(worker);
     }
 }
 
