@@ -2,6 +2,7 @@
 #include "io/operation.h"
 
 #include "io/close.h"
+#include "sched/handover.h"
 #include "sched/spawn.h"
 
 #include <gyre/coro.h>
@@ -276,7 +277,7 @@ int gyre_operation_wait(struct operation *operation)
     atomic_store_explicit(&mine->flight, operation->worker, memory_order_relaxed);
     self->cancel_message.handle = handle_cancel;
     operation->sqe->user_data = ring_user_data(&mine->target, mine->generation);
-    gyre_park(operation->worker, PARK_OPERATION, commit_operation, operation);
+    handover_park(operation->worker, PARK_OPERATION, commit_operation, operation);
     atomic_store_explicit(&self->wait, WAIT_NONE, memory_order_relaxed);
     return map_result(operation, mine->result);
 }

@@ -75,38 +75,39 @@ struct coro_operation {
     bool cancelled; /* a cancel was submitted already; by that worker */
 };
 
+/*
+ * What a switch and an operation touch comes first, in two cache lines behind the stack's: a server
+ * whose coroutines have gone cold pays for each line.
+ */
 struct gyre_coro {
     struct stack_block stack; /* first: the stack layer's part */
-    struct switch_frame frame;
 
+    _Alignas(CACHE_LINE) struct switch_frame frame;
     _Atomic(uint32_t) wait;
     uint8_t flags; /* GYRE_SPAWN_* */
     uint8_t park_reason;
     bool carries; /* has state of its own that a switch must carry: exceptions, FPU control */
-    int result;
-    _Atomic(uintptr_t) life;
-    _Atomic(struct worker *) home; /* whose ring the operation is on */
-    struct worker *pinned;         /* the only worker that may run it, or NULL */
+    _Atomic(struct gyre_context *) context; /* ambient now */
+    _Atomic(struct worker *) home;          /* whose ring the operation is on */
+    struct worker *pinned;                  /* the only worker that may run it, or NULL */
 
-    union {
+    _Alignas(CACHE_LINE) union {
         struct fifo_link fifo;     /* while runnable */
         struct inject_link inject; /* while runnable, from a foreign thread or pinned */
         struct list wait;          /* while parked on an object: its queue of waiters */
     } link;
+    struct coro_operation operation;
 
+    _Atomic(uintptr_t) life;
+    struct mailbox_message cancel_message;
+    struct gyre_context *inherited; /* held; linked through context_link unless it is the root */
+    struct list context_link;
+    int result;
     gyre_fn fn;
     void *arg;
     uint64_t id;
     const char *site; /* "file:line", NUL, name */
     const char *name; /* or NULL: the site's */
-
-    _Atomic(struct gyre_context *) context; /* ambient now */
-    struct gyre_context *inherited; /* held; linked through context_link unless it is the root */
-    struct list context_link;
-
-    struct coro_operation operation;
-    struct mailbox_message cancel_message;
-
     struct local_entry *locals;
     struct exceptions_state exceptions;
     struct fpu_control fpu;

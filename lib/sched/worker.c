@@ -163,8 +163,26 @@ static bool has_spare_work(struct worker *worker)
 }
 
 /*
- * Lets in what comes from outside: messages, injected coroutines, timers, completions. A worker
- * that is alone and has nothing to run leaves the submitting to the enter it sleeps in.
+ * An enter is a system call: while there is work at hand, submissions wait for company, but for
+ * POLLS_HELD polls at most. A worker that is alone and has nothing to run leaves the submitting to
+ * the enter it sleeps in.
+ */
+static bool should_enter(struct worker *worker)
+{
+    const struct ring *ring = &worker->ring;
+
+    if (ring_wants_enter(ring))
+        return true;
+    if (!ring->unsubmitted)
+        return false;
+    if (!has_local_work(worker))
+        return !worker->alone;
+    return ring->unsubmitted >= ring->uring.sq.ring_entries / 2 ||
+           ++worker->polls_held >= POLLS_HELD;
+}
+
+/*
+ * Lets in what comes from outside: messages, injected coroutines, timers, completions.
  */
 static void poll_all(struct worker *worker)
 {
@@ -176,9 +194,10 @@ static void poll_all(struct worker *worker)
         take_injected(worker);
     if (timers_next(&worker->timers) != INT64_MAX)
         woken = gyre_timers_expire(&worker->timers, clock_now());
-    if (ring_wants_enter(&worker->ring) ||
-        (worker->ring.unsubmitted && (!worker->alone || has_local_work(worker))))
+    if (should_enter(worker)) {
+        worker->polls_held = 0;
         gyre_ring_enter(&worker->ring, false, 0);
+    }
     woken += gyre_ring_reap(&worker->ring, worker);
     /* What they made ready told nobody; one alone runs next, here. */
     if (woken && !worker->alone && has_spare_work(worker)) {

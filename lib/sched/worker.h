@@ -26,7 +26,7 @@
 
 #include <pthread.h>
 
-enum { POLL_PICKS = 61, SLOT_STREAK = 3 };
+enum { POLL_PICKS = 61, POLLS_HELD = 4, SLOT_STREAK = 3 };
 
 typedef void (*commit_fn)(struct worker *worker, struct gyre_coro *coro, void *argument);
 
@@ -49,9 +49,10 @@ struct worker {
     void **exceptions;  /* this thread's C++ exception state, or NULL */
     uint64_t next_poll; /* the progress at which to poll */
     unsigned slot_streak;
-    unsigned turn;  /* picks that were not the slot's: whose turn it is */
-    bool alone;     /* the only worker: nobody steals */
-    bool searching; /* counted as such in the idle word */
+    unsigned polls_held; /* polls since the last enter that left submissions waiting */
+    unsigned turn;       /* picks that were not the slot's: whose turn it is */
+    bool alone;          /* the only worker: nobody steals */
+    bool searching;      /* counted as such in the idle word */
     unsigned index;
     uint64_t next_id, last_id;
     struct switch_frame loop;
