@@ -37,7 +37,9 @@ search() {
 
 # What pan found: proved, refuted, or that it proved nothing.
 verdict() {
-    if grep -q '^pan:.*\(assertion violated\|invalid end state\)' pan.out; then
+    if grep -q 'invalid array index' pan.out; then
+        echo undecided # the model's own fault
+    elif grep -q '^pan:.*\(assertion violated\|invalid end state\)' pan.out; then
         echo refuted
     elif grep -q 'errors: 0$' pan.out &&
         ! grep -q 'max search depth too small\|out of memory\|ended early\|not completed' pan.out; then
@@ -55,7 +57,6 @@ name=$(basename "$model" .pml)
 directory=$(cd "$(dirname "$model")" && pwd) || exit 99
 mkdir -p "$work/$name" && cd "$work/$name" || exit 99
 cp "$directory/$name.pml" model.in && cp "$directory"/*.h . || exit 99
-# shellcheck disable=SC2046 # a word each
 mutations=("$@")
 [ $# -ne 0 ] ||
     mapfile -t mutations < <(echo none && sed -nE 's/^ \* (variant|mutation) ([A-Z_]+):.*/\2/p' model.in)
