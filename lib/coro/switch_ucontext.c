@@ -1,10 +1,12 @@
 /*
- * The switch by ucontext: the reference, and what runs on any architecture. Two system calls for
- * the signal mask make it a hundred times slower than the asm ones; unlike them it carries the
- * mask and the floating-point control words along.
+ * The switch by ucontext: the reference, and what runs on any architecture. System calls for the
+ * signal mask make it a hundred times slower than the asm ones. Unlike them it carries the
+ * floating-point control words along. The mask stays the thread's, as with them: a worker's own
+ * (no SIGPIPE) is not that of the thread in which a coroutine was made.
  */
 #include "coro/switch.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
@@ -58,9 +60,14 @@ void gyre_switch_prepare_registers(struct switch_frame *frame, void *low, void *
 
 void gyre_switch_registers(struct switch_frame *from, struct switch_frame *to)
 {
+    ucontext_t *next = to->context;
     ucontext_t here;
 
+    /* Not filled by swapcontext, and read by ASan's. */
+    here.uc_stack.ss_sp = NULL;
+    here.uc_stack.ss_size = 0;
     from->context = &here;
-    if (swapcontext(&here, to->context) != 0)
+    pthread_sigmask(SIG_SETMASK, NULL, &next->uc_sigmask);
+    if (swapcontext(&here, next) != 0)
         abort();
 }
