@@ -68,10 +68,6 @@ UNINSTRUMENTED void gyre_switch_prepare(struct switch_frame *frame, void *low, v
     frame->low = low;
     frame->size = (size_t)((char *)top - (char *)low);
     frame->fake_stack = NULL;
-#ifdef GYRE_ASAN
-    /* The last coroutine left its frames' red zones behind. */
-    __asan_unpoison_memory_region(low, frame->size);
-#endif
 #ifdef GYRE_TSAN
     frame->fiber = __tsan_create_fiber(0);
 #endif
@@ -122,6 +118,10 @@ void gyre_switch_adopt(struct switch_frame *frame)
 
 void gyre_switch_release(struct switch_frame *frame)
 {
+#ifdef GYRE_ASAN
+    /* It left its frames' red zones behind, and the next user may write before it prepares. */
+    __asan_unpoison_memory_region(frame->low, frame->size);
+#endif
 #ifdef GYRE_TSAN
     if (frame->fiber)
         __tsan_destroy_fiber(frame->fiber);
