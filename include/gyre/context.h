@@ -33,11 +33,11 @@ struct gyre_scope {
     struct gyre_context *outer;
 };
 
-#define GYRE_SCOPE_JOIN_(a, b) a##b
-#define GYRE_SCOPE_NAME_(line) GYRE_SCOPE_JOIN_(gyre_scope_, line)
+#define GYRE_SCOPE_JOIN_(a, b)   a##b
+#define GYRE_SCOPE_NAME_(number) GYRE_SCOPE_JOIN_(gyre_scope_, number)
 #define GYRE_SCOPE_(call)                                                                          \
     __attribute__((cleanup(gyre_scope_leave), unused)) struct gyre_scope GYRE_SCOPE_NAME_(         \
-        __LINE__) = (call)
+        __COUNTER__) = (call)
 
 /* Until the end of the block: ends with -ETIMEDOUT after duration ns, or at the moment when
  * (gyre_now()'s clock). A parent's earlier deadline still counts. Go: context.WithTimeout,

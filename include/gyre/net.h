@@ -39,9 +39,9 @@ struct gyre_listen_options {
     }
 
 /*
- * Listens on address; port 0 lets the kernel choose (gyre_listener_address tells). *listener is
- * the caller's until gyre_listener_close. Does not park. Returns 0, -EINVAL (not an address),
- * -EADDRNOTAVAIL, -EADDRINUSE, -EACCES, -EMFILE, -ENFILE, -ENOMEM. Go: net.Listen.
+ * Listens on address; port 0 lets the kernel choose (gyre_local_address of gyre_listener_fd tells).
+ * *listener is the caller's until gyre_listener_close. Does not park. Returns 0, -EINVAL (not an
+ * address), -EADDRNOTAVAIL, -EADDRINUSE, -EACCES, -EMFILE, -ENFILE, -ENOMEM. Go: net.Listen.
  */
 GYRE_API int gyre_tcp_listen(struct gyre_listener **listener, const char *address);
 GYRE_API int gyre_tcp_listen_options(struct gyre_listener **listener, const char *address,

@@ -286,6 +286,7 @@ void gyre_context_end(struct gyre_context *context, int error)
             detach_children(&root->shards[i], &walk);
             spin_unlock(&root->shards[i].lock);
         }
+        gyre_run_attend(gyre_runtime_instance);
     } else if (!context->immortal) {
         end_node(context, error, &walk);
     }

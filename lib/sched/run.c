@@ -51,11 +51,18 @@ static void futex_wake(_Atomic(uint32_t) *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
+void gyre_run_attend(struct gyre_runtime *runtime)
+{
+    /* Seq_cst: comes before the wake, and after what there is to see. */
+    atomic_fetch_add_explicit(&runtime->attention, 1, memory_order_seq_cst);
+    futex_wake(&runtime->attention);
+}
+
 static void set_phase(struct gyre_runtime *runtime, uint32_t phase)
 {
     /* Release: pairs with the acquires of the loops and of spawning. */
     atomic_store_explicit(&runtime->phase, phase, memory_order_seq_cst);
-    futex_wake(&runtime->phase);
+    gyre_run_attend(runtime);
 }
 
 /* --- the workers' threads ------------------------------------------------------------------- */
@@ -406,6 +413,27 @@ static void stop_workers(struct gyre_runtime *runtime)
     join_threads(runtime, runtime->worker_count);
 }
 
+/*
+ * Until the main coroutine has ended. Should the program end the root context before that, then
+ * those directly under it, who are linked nowhere, are looked for here, again and again: they don't
+ * pay for a barrier when they park.
+ */
+static void await_main(struct gyre_runtime *runtime)
+{
+    for (;;) {
+        uint32_t attention = atomic_load_explicit(&runtime->attention, memory_order_seq_cst);
+        int64_t timeout = -1;
+
+        if (atomic_load_explicit(&runtime->phase, memory_order_acquire) != PHASE_RUNNING)
+            return;
+        if (context_error(&runtime->contexts.root)) {
+            gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
+            timeout = GYRE_MILLISECOND;
+        }
+        futex_wait(&runtime->attention, attention, timeout);
+    }
+}
+
 /* --- errors --------------------------------------------------------------------------------- */
 
 static int describe(char *buffer, unsigned long size)
@@ -452,8 +480,7 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
         return error;
     }
     release_threads(runtime, 1);
-    while (atomic_load_explicit(&runtime->phase, memory_order_acquire) == PHASE_RUNNING)
-        futex_wait(&runtime->phase, PHASE_RUNNING, -1);
+    await_main(runtime);
     stragglers = await_end(runtime);
     if (stragglers)
         return give_up(runtime, stragglers);

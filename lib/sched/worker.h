@@ -90,8 +90,9 @@ struct gyre_runtime {
     struct gyre_options options;
     struct context_root contexts;
     struct cpus cpus;
-    _Atomic(uint32_t) reported; /* threads that started, well or not, and left the loop: a futex */
-    _Atomic(uint32_t) go;       /* 1: run; 2: end: a futex */
+    _Atomic(uint32_t) reported;  /* threads that started, well or not, and left the loop: a futex */
+    _Atomic(uint32_t) attention; /* grows when gyre_run's thread has something to do: a futex */
+    _Atomic(uint32_t) go;        /* 1: run; 2: end: a futex */
 
     /* Idle word: workers asleep above, workers searching below. See idle.c. */
     _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) idle;
@@ -175,6 +176,9 @@ void gyre_ready_later(struct worker *worker, struct gyre_coro *coro);
 
 /* A new coroutine: to the worker's deque. */
 void gyre_ready_new(struct worker *worker, struct gyre_coro *coro);
+
+/* run.c: makes the thread that waits in gyre_run look. From any thread. */
+void gyre_run_attend(struct gyre_runtime *runtime);
 
 /* idle.c */
 void gyre_wake_one(void); /* work was queued: one sleeper, unless one searches */
