@@ -78,13 +78,14 @@ static inline bool handover_may_pass(struct worker *worker, const struct gyre_co
  * which counts as one from the slot. commit must not touch the stack again once others may reuse
  * it. */
 _Noreturn static inline void handover_final(struct worker *worker, struct gyre_coro *next,
-                                            commit_fn commit)
+                                            commit_fn commit, void *argument)
 {
     struct gyre_coro *self = worker->running;
     struct switch_frame *to;
 
     worker->previous = self;
     worker->commit = commit;
+    worker->commit_argument = argument;
     handover_leave(worker, self);
     if (next) {
         count_pick(worker);

@@ -236,12 +236,20 @@ static inline void count_ended(struct worker *worker)
                           memory_order_release);
 }
 
-/* The joiner was claimed before and runs already: it is the one that executes this. */
-static void commit_end_to_joiner(struct worker *worker, struct gyre_coro *coro, void *unused)
+/* Wakes the joiner, or lets an interrupted one go: it spins until its address is gone from here, so
+ * that wake_joiner never hits a later wait of its. */
+static void commit_wake_joiner(struct worker *worker, struct gyre_coro *coro, void *joiner)
 {
+    if (!wake_joiner(joiner))
+        atomic_fetch_and_explicit(&coro->life, LIFE_FLAGS, memory_order_release);
+    count_ended(worker);
+}
+
+/* The joiner was claimed before: it is the one that executes this. */
+static void commit_handed_over(struct worker *worker, struct gyre_coro *coro, void *unused)
+{
+    (void)coro;
     (void)unused;
-    /* As in commit_end; a subtraction, since the bit is known to be set, is one instruction. */
-    atomic_fetch_sub_explicit(&coro->life, LIFE_ALIVE, memory_order_acq_rel);
     count_ended(worker);
 }
 
@@ -256,31 +264,39 @@ static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unus
     if (life & LIFE_DETACHED)
         gyre_coro_release(worker, coro);
     joiner = joiner_in(life);
-    /* An interrupted joiner spins until it sees this, so that wake_joiner never hits a later wait
-     * of its. */
-    if (joiner && !wake_joiner(joiner))
-        atomic_fetch_and_explicit(&coro->life, LIFE_FLAGS, memory_order_release);
-    count_ended(worker);
+    if (joiner)
+        commit_wake_joiner(worker, coro, joiner);
+    else
+        count_ended(worker);
 }
 
 /*
- * A joiner that waits already can run next, without passing through a queue: it is claimed here but
- * runs only by our handing over, so it can't find us alive. NULL: no such joiner, the usual way.
+ * Ends with a joiner that waits already, who may then run next without passing through a queue.
+ *
+ * The exchange clears LIFE_ALIVE while the joiner's address stands there. From then on the joiner
+ * can't take it back, nor can anyone else join, so nobody touches the stack that this still runs on
+ * before the commit, or the joiner itself, arrives on another. Returns when the joiner is not there
+ * (any more). Rejected: claiming the joiner first; it could have left, and be claimed in a later
+ * wait.
  */
-static struct gyre_coro *claim_joiner(struct worker *worker, struct gyre_coro *self)
+static void finish_to_joiner(struct worker *worker, struct gyre_coro *self)
 {
-    /* Acquire: pairs with the release in commit_join. */
-    struct gyre_coro *joiner = joiner_in(atomic_load_explicit(&self->life, memory_order_acquire));
+    uintptr_t life = atomic_load_explicit(&self->life, memory_order_relaxed);
+    struct gyre_coro *joiner = joiner_in(life);
 
-    if (!joiner || !handover_may_pass(worker, joiner) || !wait_claim(joiner, WAIT_WOKEN))
-        return NULL;
-    return joiner;
+    /* Acquire: pairs with the release in commit_join. Release: the result, to the joiner. */
+    if (!joiner || !handover_may_pass(worker, joiner) ||
+        !atomic_compare_exchange_strong_explicit(&self->life, &life, life & ~(uintptr_t)LIFE_ALIVE,
+                                                 memory_order_acq_rel, memory_order_relaxed))
+        return;
+    if (wait_claim(joiner, WAIT_WOKEN))
+        handover_final(worker, joiner, commit_handed_over, NULL);
+    handover_final(worker, NULL, commit_wake_joiner, joiner);
 }
 
 _Noreturn void gyre_coro_finish(struct gyre_coro *self)
 {
     struct worker *worker;
-    struct gyre_coro *joiner;
 
     if (self->locals)
         gyre_local_destroy_all(self);
@@ -288,8 +304,8 @@ _Noreturn void gyre_coro_finish(struct gyre_coro *self)
         gyre_panic("a coroutine ended inside a scope that it entered");
     gyre_context_disinherit(self);
     worker = worker_current();
-    joiner = claim_joiner(worker, self);
-    handover_final(worker, joiner, joiner ? commit_end_to_joiner : commit_end);
+    finish_to_joiner(worker, self);
+    handover_final(worker, NULL, commit_end, NULL);
 }
 
 void gyre_coro_release(struct worker *worker, struct gyre_coro *coro)
