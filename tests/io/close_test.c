@@ -83,7 +83,8 @@ static void expect_all_end(int fd, int (*const *uses)(int), unsigned count)
         users[i] = (struct user){fd, -EBADF, uses[i], &ended};
         EXPECT_EQ(gyre_spawn(&handles[i], use_descriptor, &users[i]), 0);
     }
-    let_others_park();
+    for (unsigned i = 0; i < count; i++)
+        await_parked(handles[i]);
     EXPECT_EQ(atomic_load(&ended), 0);
     EXPECT_EQ(gyre_close(fd), 0);
     EXPECT_EQ(fcntl(fd, F_GETFD), -1);
@@ -168,10 +169,8 @@ INSIDE(close, a_reader_that_was_cancelled_does_not_touch_the_next_file)
             users[i] = (struct user){fds[0], -EBADF, uses[i], &ended};
             EXPECT_EQ(gyre_spawn(&handles[i], use_descriptor, &users[i]), 0);
         }
-        if (round % 3)
-            gyre_yield();
-        else
-            let_others_park();
+        for (int i = 0; i < 4; i++)
+            await_parked(handles[i]);
         EXPECT_EQ(gyre_close(fds[0]), 0);
         make_stream_pair(next); /* the number is in use again, before the readers have run */
         EXPECT_EQ(next[0], fds[0]);
@@ -208,7 +207,7 @@ INSIDE(close, the_rest_of_a_write_does_not_go_to_the_next_file)
 
         make_stream_pair(fds);
         EXPECT_EQ(gyre_spawn(&writer, write_all_ebadf, &fds[0]), 0);
-        let_others_park();
+        await_parked(writer);
         /* Room for more, so that the write completes in part; then close at once. */
         EXPECT(gyre_read(fds[1], block, sizeof block) > 0);
         EXPECT_EQ(gyre_close(fds[0]), 0);
@@ -272,12 +271,13 @@ INSIDE(close, a_reader_of_a_duplicate_is_not_disturbed)
         other = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
         EXPECT_EQ(gyre_spawn(&original, read_one, &fds[0]), 0);
         EXPECT_EQ(gyre_spawn(&duplicate, read_one, &other), 0);
+        await_parked(original);
         if (round % 2)
-            let_others_park();
+            await_parked(duplicate);
         EXPECT_EQ(gyre_close(fds[0]), 0);
         EXPECT_EQ(gyre_join(original, &result), 0);
         EXPECT_EQ(result, -EBADF);
-        let_others_park();
+        await_parked(duplicate);
         EXPECT_EQ(gyre_write(fds[1], "d", 1), 1);
         EXPECT_EQ(gyre_join(duplicate, &result), 0);
         EXPECT_EQ(result, 'd');
@@ -301,9 +301,9 @@ INSIDE(close, a_connect_through_a_duplicate_is_not_disturbed)
 
     make_deaf(&deaf);
     EXPECT_EQ(gyre_spawn(&connecting, connect_it, &fd), 0);
-    let_others_park();
+    await_parked(connecting);
     EXPECT_EQ(gyre_close(other), 0); /* cancels what uses the file; not ours to fail */
-    let_others_park();
+    gyre_sleep(2 * GYRE_MILLISECOND);
     served[0] = accept(deaf.fds[0], NULL, NULL);
     served[1] = accept(deaf.fds[0], NULL, NULL);
     EXPECT_EQ(gyre_join(connecting, &result), 0); /* the SYN is sent again after a second */
@@ -326,7 +326,7 @@ INSIDE(close, a_reader_left_behind_by_close_2_does_not_hold_up_the_next_user)
 
     make_stream_pair(fds);
     EXPECT_EQ(gyre_spawn(&reader, read_one, &fds[0]), 0);
-    let_others_park();
+    await_parked(reader);
     EXPECT_EQ(close(fds[0]), 0);
     make_stream_pair(next);
     EXPECT_EQ(next[0], fds[0]);
@@ -345,7 +345,7 @@ INSIDE(close, a_number_closed_behind_our_back_gives_ebadf)
 
     make_stream_pair(fds);
     EXPECT_EQ(gyre_spawn(&reader, read_one, &fds[0]), 0);
-    let_others_park();
+    await_parked(reader);
     EXPECT_EQ(close(fds[0]), 0);
     EXPECT_EQ(gyre_close(fds[0]), -EBADF);
     EXPECT_EQ(gyre_join(reader, &result), 0);
@@ -363,7 +363,7 @@ INSIDE(close, works_inside_an_ended_context)
 
     make_stream_pair(fds);
     EXPECT_EQ(gyre_spawn(&reader, read_one, &fds[0]), 0);
-    let_others_park();
+    await_parked(reader);
     {
         GYRE_TIMEOUT(0);
         EXPECT_EQ(gyre_context_error(), -ETIMEDOUT);

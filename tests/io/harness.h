@@ -8,6 +8,7 @@
 #define GYRE_TESTS_IO_HARNESS_H
 
 #include "descriptors.h"
+#include "sched/coro.h"
 
 #include <gyre.h>
 
@@ -113,10 +114,15 @@ static inline void close_deaf(const struct deaf *deaf)
         EXPECT_EQ(close(deaf->fds[i]), 0);
 }
 
-/* Lets whatever else can run do so, on every worker, until it is probably parked. */
-static inline void let_others_park(void)
+/* Until the coroutine, which must not end meanwhile, waits for an operation or an object. */
+static inline void await_parked(gyre_handle handle)
 {
-    gyre_sleep(2 * GYRE_MILLISECOND);
+    uint32_t wait;
+
+    do {
+        gyre_yield();
+        wait = atomic_load(&handle.coro->wait);
+    } while (wait != WAIT_OPERATION && wait != WAIT_OBJECT);
 }
 
 #endif

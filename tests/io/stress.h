@@ -7,6 +7,7 @@
 #ifndef GYRE_TESTS_IO_STRESS_H
 #define GYRE_TESTS_IO_STRESS_H
 
+#include "base/macros.h"
 #include "base/random.h"
 #include "descriptors.h"
 
@@ -82,6 +83,15 @@ static inline struct random stress_random(uint64_t stream)
 
     random_next(&r);
     return r;
+}
+
+/* Under ThreadSanitizer everything is some ten times slower. */
+static inline unsigned long stress_rounds(unsigned long rounds)
+{
+#ifdef GYRE_TSAN
+    rounds /= 10;
+#endif
+    return rounds * stress_factor;
 }
 
 /* Sanitizers slow everything down, and the machine may be loaded. */
