@@ -341,7 +341,8 @@ Test(timer, behaves_as_a_naive_model_under_random_operations)
     uint64_t seed = given ? strtoull(given, 0, 0) : (uint64_t)time(0);
 
     for (unsigned i = 0; i < 500; i++) {
-        fprintf(stderr, i ? "" : "# GYRE_TEST_SEED=%llu\n", (unsigned long long)seed);
+        if (i == 0)
+            fprintf(stderr, "# GYRE_TEST_SEED=%llu\n", (unsigned long long)seed);
         run_model(seed + i);
     }
 }
