@@ -139,6 +139,8 @@ static int cancel_null(void *arg)
     return 0;
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+
 static __attribute__((noinline)) int recurse(int n)
 {
     volatile char frame[1024];
@@ -161,6 +163,8 @@ static int start_overflow(void *arg)
     gyre_spawn_at("deep.c:7\0digger", &handle, overflow, NULL, NULL);
     return gyre_join(handle, NULL);
 }
+
+#endif
 
 static int exit_thread(void *arg)
 {
