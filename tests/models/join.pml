@@ -4,23 +4,33 @@
  *
  * A coroutine joins a child under a context that may end, and then waits for something else,
  * which must not get what was left behind. It resumes on another worker while the commit of its park
- * may still go on, and each wait may be interrupted for no reason. The child ends in the usual
- * way or by handing over to a joiner that waits already, or does not end.
+ * may still go on, and each wait may be interrupted for no reason, any number of times; it joins
+ * again then. The child ends in the usual way or by handing over to a joiner that waits already, or
+ * does not end.
  *
  * The commit puts the address in and then publishes the wait, by a compare-and-swap: the end, when
  * it comes in between, has moved the wait from NONE to WOKEN, and the commit readies the joiner. An
- * interrupted joiner takes its address back, or, when the end has begun, waits until that is
- * done with it. So the end has to say that it begins (ENDING) before it looks for a joiner to claim.
+ * interrupted joiner takes its address back while the child is ALIVE, or else stays until the end
+ * is done with it.
+ *
+ * The usual end clears ALIVE when it has left its stack. An end that wants to hand over does so on
+ * its stack, which is safe by the compare-and-swap only: with the address there nobody can join, and
+ * the joiner stays. Then it claims the joiner, or, when that can't be claimed (yet, or any more),
+ * leaves its stack, looks again, and lets an interrupted one go by taking its address out.
  *
  * Proved: one ready for each wait; the join ends when child or context does; the end's claim never
- * hits the later wait; the child's memory goes back once, and its end does not look at it then.
+ * hits the later wait; the child's memory goes back once, when it has left its stack and its end
+ * does not look at it any more; no lone joiner finds an address that makes it look like a second one.
  *
  * mutation PUBLISHED_BEFORE_REGISTERED: the wait is published, then the address goes in
  * mutation READY_WITHOUT_CLAIM: the end readies a joiner whose commit still runs
  * mutation PUBLISHED_WITHOUT_CAS: the commit does not look whether the end was faster
  * mutation NO_TAKE_BACK: an interrupted joiner leaves its address behind
  * mutation LEAVES_AT_END: an interrupted joiner leaves when the child has ended, and may claim yet
- * mutation CLAIMED_UNANNOUNCED: the end hands over to a joiner that may have taken its address back
+ * mutation CLAIMED_UNANNOUNCED: the end claims a joiner, who may have left, and then clears ALIVE
+ * mutation CLEARED_BLINDLY: the end clears ALIVE on its stack, be the address still there or not
+ * mutation LET_GO_ON_STACK: the end lets an interrupted joiner go before it has left its stack
+ * mutation NEVER_LET_GO: the end that could not claim an interrupted joiner leaves its address there
  */
 #define PUBLISHED_BEFORE_REGISTERED 1
 #define READY_WITHOUT_CLAIM         2
@@ -28,6 +38,9 @@
 #define NO_TAKE_BACK                4
 #define LEAVES_AT_END               5
 #define CLAIMED_UNANNOUNCED         6
+#define CLEARED_BLINDLY             7
+#define LET_GO_ON_STACK             8
+#define NEVER_LET_GO                9
 #ifndef MUTATION
 #define MUTATION 0
 #endif
@@ -45,7 +58,6 @@
 
 #define ALIVE  1
 #define JOINED 2 /* stands for the joiner's address */
-#define ENDING 4 /* with ALIVE: the end looks for a joiner that it can hand over to */
 
 #define NONE        0
 #define WAITING     1 /* WAIT_OBJECT */
@@ -59,7 +71,9 @@ byte step; /* 0: joins; 1: waits for something else; 2: over */
 bool resumed;
 
 /* For the assertions only. */
-bool parked, released, touching;
+bool parked, released;
+bool on_stack = true; /* the child, on its own */
+bool touching;        /* its end will look at its life word again */
 byte woken_for;
 
 /* Who gets it from the queue sees what was stored before: callers' buffers are empty. */
@@ -89,7 +103,7 @@ inline interrupt(thread)
 inline release_child()
 {
     d_step {
-        assert(!released && !touching);
+        assert(!released && !on_stack && !touching);
         released = true
     }
 }
@@ -101,15 +115,16 @@ inline take_back()
     do
     :: load(self, LIFE, life);
         if
-        :: (life & ALIVE) && !(life & ENDING) ->
-            compare_exchange(self, LIFE, life, ALIVE, won);
+        :: (life & ALIVE) && !(life & JOINED) -> break
+        :: (life & ALIVE) && (life & JOINED) ->
+            compare_exchange(self, LIFE, life, life & ~JOINED, won);
             if
             :: won -> won = false; break
             :: else
             fi
         :: else ->
 #if MUTATION != LEAVES_AT_END
-            !(memory[LIFE] & (ALIVE | JOINED)); /* spins a few instructions */
+            !(memory[LIFE] & JOINED); /* spins a few instructions */
             release_child();
 #endif
             step = 1;
@@ -151,9 +166,9 @@ inline register_joiner()
 {
     do
     :: load(self, LIFE, life);
+        assert(!(life & JOINED)); /* else: another joiner was faster */
         if
         :: life & ALIVE ->
-            assert(!(life & JOINED));
             compare_exchange(self, LIFE, life, life | JOINED, found);
             if
             :: found -> break
@@ -232,6 +247,7 @@ end:
             :: ended -> ended = 0; step = 1
             :: else ->
                 load(self, LIFE, life);
+                assert(!(life & JOINED)); /* refuse_second */
                 if
                 :: !(life & ALIVE) ->
                     life = 0;
@@ -252,82 +268,131 @@ end:
     od
 }
 
-/* The child's end takes the joiner's address out of the game; claims after that. */
-inline end_usual()
+/* It must be the join that is claimed, and nobody else claims it for a waker. */
+inline wake()
 {
-    d_step {
-        DRAINED(CHILD) ->
-        life = memory[LIFE];
-        memory[LIFE] = life & JOINED;
-        touching = ((life & JOINED) != 0)
+    assert(step == 0 && woken_for == 0);
+    woken_for = 1
+}
+
+/* wake_joiner, and what follows when it found the joiner interrupted. */
+inline commit_wake_joiner()
+{
+    atomic {
+        DRAINED(CHILD) -> life = memory[WAIT];
+        if
+        :: life != INTERRUPTED ->
+            memory[WAIT] = WOKEN;
+            wake();
+            touching = false
+        :: else
+        fi
     }
     if
     :: touching ->
-        /* wake_joiner */
-        atomic {
-            DRAINED(CHILD) -> life = memory[WAIT];
-            if
-            :: life != INTERRUPTED ->
-                memory[WAIT] = WOKEN;
-                woken_for = 1;
-                touching = false
-            :: else
-            fi
-        }
-        if
-        :: touching ->
-            d_step {
-                DRAINED(CHILD) ->
-                memory[LIFE] = 0;
-                touching = false
-            }
-#if MUTATION == READY_WITHOUT_CLAIM
-        :: !touching -> ready()
-#else
-        :: !touching && life == WAITING -> ready()
-        :: !touching && life != WAITING -> skip
+        d_step {
+            DRAINED(CHILD) ->
+#if MUTATION != NEVER_LET_GO
+            memory[LIFE] = memory[LIFE] & ~JOINED;
 #endif
-        fi
+            touching = false
+        }
+#if MUTATION == READY_WITHOUT_CLAIM
+    :: !touching -> ready()
+#else
+    :: !touching && life == WAITING -> ready()
+    :: !touching && life != WAITING -> skip
+#endif
+    fi
+}
+
+/* Off its stack: commit_end. */
+inline end_usual()
+{
+    on_stack = false;
+    d_step {
+        DRAINED(CHILD) ->
+        life = memory[LIFE];
+        memory[LIFE] = life & ~ALIVE;
+        touching = ((life & JOINED) != 0)
+    }
+    if
+    :: touching -> commit_wake_joiner()
     :: else
     fi
 }
 
-/* The child's end, if it comes: gyre_coro_finish, commit_end, commit_end_to_joiner. */
+/* The joiner's address stood in `life` a moment ago. */
+inline finish_to_joiner()
+{
+#if MUTATION == CLAIMED_UNANNOUNCED
+    cleared = true;
+#elif MUTATION == CLEARED_BLINDLY
+    d_step {
+        DRAINED(CHILD) ->
+        life = memory[LIFE];
+        memory[LIFE] = life & ~ALIVE;
+        cleared = true;
+        touching = ((life & JOINED) != 0)
+    }
+#else
+    d_step {
+        compare_exchange(CHILD, LIFE, life, life & ~ALIVE, cleared);
+        touching = cleared
+    }
+#endif
+    if
+    :: cleared && (life & JOINED) ->
+        atomic {
+            claim(CHILD, WOKEN);
+            if
+            :: won -> wake(); touching = false
+            :: else
+            fi
+        }
+    :: else
+    fi;
+    if
+    :: won ->
+        /* The joiner runs next on this worker, when that has left the stack. */
+        on_stack = false;
+#if MUTATION == CLAIMED_UNANNOUNCED
+        d_step { DRAINED(CHILD) -> memory[LIFE] = memory[LIFE] & ~ALIVE }
+#endif
+        ready()
+#if MUTATION == CLAIMED_UNANNOUNCED
+    :: else -> end_usual()
+#else
+    :: !won && cleared ->
+#if MUTATION == LET_GO_ON_STACK
+        if
+        :: touching -> commit_wake_joiner()
+        :: else
+        fi;
+        on_stack = false
+#else
+        on_stack = false;
+        if
+        :: touching -> commit_wake_joiner()
+        :: else /* only when cleared blindly */
+        fi
+#endif
+    :: !won && !cleared -> end_usual()
+#endif
+    fi
+}
+
+/* The child's end, if it comes: gyre_coro_finish. */
 proctype child_end()
 {
     byte life;
-    bool won;
+    bool won, cleared;
 
     if
     ::  life = memory[LIFE];
         if
-        :: life & JOINED ->
-#if MUTATION != CLAIMED_UNANNOUNCED
-            d_step {
-                DRAINED(CHILD) ->
-                life = memory[LIFE];
-                memory[LIFE] = life | ENDING
-            }
-#endif
-            if
-            :: life & JOINED ->
-                atomic {
-                    claim(CHILD, WOKEN);
-                    if
-                    :: won -> woken_for = 1
-                    :: else
-                    fi
-                }
-            :: else
-            fi
-        :: else
-        fi;
-        if
-        :: won ->
-            /* The joiner runs next on this worker, and does this first. */
-            d_step { DRAINED(CHILD) -> memory[LIFE] = 0 }
-            ready()
-        :: else -> end_usual()
+        :: life & JOINED -> finish_to_joiner()
+        :: end_usual() /* also when the joiner may not pass what is queued */
         fi
     :: skip
     fi
@@ -361,7 +426,10 @@ proctype canceller()
 {
     bool won;
 
-    interrupt(CANCELLER); /* for no reason */
+    do
+    :: interrupt(CANCELLER) /* for no reason */
+    :: break
+    od;
     if
     ::  store(CANCELLER, ENDED, 1);
         fence(CANCELLER);
@@ -394,5 +462,6 @@ init {
         run tso_memory()
     }
     timeout ->
-    assert(step == 2 || (step == 0 && parked && memory[LIFE] == (ALIVE | JOINED) && !memory[ENDED]))
+    assert(step == 2 || (step == 0 && parked && memory[LIFE] == (ALIVE | JOINED) && !memory[ENDED]));
+    assert(step != 2 || released || memory[ENDED])
 }
