@@ -3,8 +3,8 @@
  * child's life word is what a waiter's record is elsewhere.
  *
  * A coroutine joins a child under a context that may end, and then waits for something else,
- * which must not get what was left behind. It resumes on another worker while the commit of its park
- * may still go on, and each wait may be interrupted for no reason, any number of times; it joins
+ * which must not get what was left behind. It resumes on another worker while the commit of its
+ * park may still go on, and each wait may be interrupted for no reason, any number of times; it joins
  * again then. The child ends in the usual way or by handing over to a joiner that waits already, or
  * does not end.
  *
@@ -14,13 +14,13 @@
  * is done with it.
  *
  * The usual end clears ALIVE when it has left its stack. An end that wants to hand over does so on
- * its stack, which is safe by the compare-and-swap only: with the address there nobody can join, and
- * the joiner stays. Then it claims the joiner, or, when that can't be claimed (yet, or any more),
+ * its stack, which is safe by the compare-and-swap only: with the address there nobody can join,
+ * and the joiner stays. Then it claims the joiner, or, when that can't be claimed (yet, or any more),
  * leaves its stack, looks again, and lets an interrupted one go by taking its address out.
  *
  * Proved: one ready for each wait; the join ends when child or context does; the end's claim never
  * hits the later wait; the child's memory goes back once, when it has left its stack and its end
- * does not look at it any more; no lone joiner finds an address that makes it look like a second one.
+ * does not look at it any more; a lone joiner never looks like a second one.
  *
  * mutation PUBLISHED_BEFORE_REGISTERED: the wait is published, then the address goes in
  * mutation READY_WITHOUT_CLAIM: the end readies a joiner whose commit still runs
@@ -30,7 +30,7 @@
  * mutation CLAIMED_UNANNOUNCED: the end claims a joiner, who may have left, and then clears ALIVE
  * mutation CLEARED_BLINDLY: the end clears ALIVE on its stack, be the address still there or not
  * mutation LET_GO_ON_STACK: the end lets an interrupted joiner go before it has left its stack
- * mutation NEVER_LET_GO: the end that could not claim an interrupted joiner leaves its address there
+ * mutation NEVER_LET_GO: the end leaves the address of an interrupted joiner there
  */
 #define PUBLISHED_BEFORE_REGISTERED 1
 #define READY_WITHOUT_CLAIM         2
@@ -462,6 +462,7 @@ init {
         run tso_memory()
     }
     timeout ->
-    assert(step == 2 || (step == 0 && parked && memory[LIFE] == (ALIVE | JOINED) && !memory[ENDED]));
+    assert(step == 2 ||
+           (step == 0 && parked && memory[LIFE] == (ALIVE | JOINED) && !memory[ENDED]));
     assert(step != 2 || released || memory[ENDED])
 }
