@@ -201,7 +201,7 @@ int gyre_runtime_go(struct gyre_runtime *runtime, gyre_fn fn, void *arg)
     error = gyre_coro_create(NULL, "gyre_runtime_go\0foreign", NULL, fn, arg, NULL,
                              &runtime->contexts.root, &coro);
     if (!error)
-        gyre_ready(coro);
+        gyre_ready_new(worker_current(), coro);
     return error;
 }
 
