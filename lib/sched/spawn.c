@@ -22,6 +22,9 @@
 
 #include <errno.h>
 #include <string.h>
+#ifdef GYRE_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
 
 /* What version 0.1 had of struct gyre_spawn_options. */
 #define OPTIONS_LEAST (offsetof(struct gyre_spawn_options, copy_size) + sizeof(size_t))
@@ -100,6 +103,10 @@ static void set_up(struct gyre_coro *coro, struct worker *worker, const char *si
 
     if (options && options->copy) {
         top -= (options->copy_size + 15) & ~(size_t)15;
+#ifdef GYRE_ASAN
+        /* An earlier owner's frames left their red zones here. */
+        __asan_unpoison_memory_region(top, options->copy_size);
+#endif
         memcpy(top, options->copy, options->copy_size);
         arg = top;
     }
