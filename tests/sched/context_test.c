@@ -364,33 +364,34 @@ INSIDE(context, with_context_uses_the_given_one)
 
 static int work_in_shield(void *arg)
 {
-    int error;
+    atomic_int *over = arg;
 
     {
         GYRE_SHIELD();
-        error = gyre_sleep(2 * GYRE_MILLISECOND);
-        EXPECT_EQ(gyre_context_error(), 0);
+        do {
+            EXPECT_EQ(gyre_sleep(100 * GYRE_MICROSECOND), 0);
+            EXPECT_EQ(gyre_context_error(), 0);
+        } while (!atomic_load(over));
         EXPECT_EQ(gyre_context_deadline(), INT64_MAX);
-        atomic_fetch_add((atomic_int *)arg, 1);
     }
-    EXPECT_EQ(error, 0);
     return gyre_context_error();
 }
 
 INSIDE(context, a_shield_keeps_the_end_away)
 {
     gyre_handle handles[10];
-    atomic_int done = 0;
+    atomic_int over = 0;
 
     {
         GYRE_CANCELLABLE();
         for (int i = 0; i < 10; i++)
-            EXPECT_EQ(gyre_spawn(&handles[i], work_in_shield, &done), 0);
+            EXPECT_EQ(gyre_spawn(&handles[i], work_in_shield, &over), 0);
         for (int i = 0; i < 20; i++)
             gyre_yield();
     }
+    EXPECT_EQ(gyre_sleep(GYRE_MILLISECOND), 0);
+    atomic_store(&over, 1);
     join_all(handles, 10, -ECANCELED);
-    EXPECT_EQ(done, 10);
     return 0;
 }
 
@@ -497,5 +498,45 @@ INSIDE(context, what_is_spawned_under_an_ended_context_sees_it)
     }
     EXPECT_EQ(gyre_join(handle, &result), 0);
     EXPECT_EQ(result, -ECANCELED);
+    return 0;
+}
+
+/* --- the runtime's own --------------------------------------------------------------------------
+ */
+
+static int sleep_again(void *arg)
+{
+    (void)arg;
+    EXPECT_EQ(gyre_sleep(INT64_MAX), -ECANCELED);
+    EXPECT_EQ(gyre_sleep(INT64_MAX), -ECANCELED);
+    GYRE_SHIELD();
+    EXPECT_EQ(gyre_sleep(GYRE_MILLISECOND), 0);
+    return 0;
+}
+
+INSIDE(context, the_runtimes_own_can_be_ended_too)
+{
+    struct gyre_spawn_options options = GYRE_SPAWN_INIT;
+    gyre_handle handles[20];
+    struct gyre_context *context = gyre_context_current();
+
+    for (int i = 0; i < 20; i++)
+        EXPECT_EQ(gyre_spawn(&handles[i], i % 2 ? own_scopes : sleep_again, NULL), 0);
+    EXPECT_EQ(gyre_sleep(2 * GYRE_MILLISECOND), 0);
+    gyre_context_cancel(context);
+    EXPECT_EQ(gyre_context_error(), -ECANCELED);
+    EXPECT_EQ(gyre_context_error_of(context), -ECANCELED);
+    gyre_context_release(context);
+    EXPECT_EQ(gyre_yield(), -ECANCELED);
+    {
+        GYRE_CANCELLABLE();
+        EXPECT_EQ(gyre_context_error(), -ECANCELED);
+    }
+    GYRE_SHIELD();
+    for (int i = 0; i < 20; i++)
+        EXPECT_EQ(gyre_join(handles[i], NULL), 0);
+    options.flags = GYRE_SPAWN_OUTSIDE_CONTEXT; /* that is not refused */
+    EXPECT_EQ(gyre_spawn_options(&handles[0], sleep_again, NULL, &options), 0);
+    EXPECT_EQ(gyre_join(handles[0], NULL), 0);
     return 0;
 }

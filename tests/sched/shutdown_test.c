@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static atomic_int ended, spawned_late;
+static atomic_int started, ended, spawned_late;
 
 static int note_end(int error)
 {
@@ -18,6 +18,7 @@ static int note_end(int error)
 static int in_sleep(void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&started, 1);
     return note_end(gyre_sleep(INT64_MAX));
 }
 
@@ -28,6 +29,7 @@ static int in_join(void *arg)
 
     (void)arg;
     EXPECT_EQ(gyre_spawn(&handle, in_sleep, NULL), 0);
+    atomic_fetch_add(&started, 1);
     error = gyre_join(handle, NULL);
     if (!error) /* the other one was faster */
         error = gyre_context_error();
@@ -37,6 +39,7 @@ static int in_join(void *arg)
 static int in_scope(void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&started, 1);
     GYRE_CANCELLABLE();
     GYRE_TIMEOUT(GYRE_HOUR);
     return note_end(gyre_sleep(INT64_MAX));
@@ -45,6 +48,7 @@ static int in_scope(void *arg)
 static int in_shield(void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&started, 1);
     {
         GYRE_SHIELD();
         EXPECT_EQ(gyre_sleep(100 * GYRE_MILLISECOND), 0); /* longer than main waits */
@@ -57,6 +61,7 @@ static int in_yield(void *arg)
     int error;
 
     (void)arg;
+    atomic_fetch_add(&started, 1);
     while (!(error = gyre_yield()))
         ;
     return note_end(error);
@@ -68,6 +73,7 @@ static int in_accept(void *arg)
     int error;
 
     (void)arg;
+    atomic_fetch_add(&started, 1);
     EXPECT_EQ(gyre_tcp_listen(&listener, "127.0.0.1:0"), 0);
     error = gyre_accept(listener);
     gyre_listener_close(listener);
@@ -80,6 +86,7 @@ static int in_read(void *arg)
     int fds[2], error;
 
     (void)arg;
+    atomic_fetch_add(&started, 1);
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     error = (int)gyre_read(fds[0], &byte, 1);
     EXPECT_EQ(gyre_close(fds[0]), 0);
@@ -94,6 +101,7 @@ static int in_write(void *arg)
     int fds[2], error;
 
     (void)arg;
+    atomic_fetch_add(&started, 1);
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     error = (int)gyre_write_all(fds[0], bytes, sizeof bytes, &done);
     EXPECT(done < sizeof bytes);
@@ -105,9 +113,11 @@ static int in_write(void *arg)
 static int spawns_at_the_end(void *arg)
 {
     gyre_handle handle = {0};
-    int error = gyre_sleep(INT64_MAX);
+    int error;
 
     (void)arg;
+    atomic_fetch_add(&started, 1);
+    error = gyre_sleep(INT64_MAX);
     EXPECT_EQ(gyre_go(in_sleep, NULL), -ECANCELED);
     EXPECT_EQ(gyre_spawn(&handle, in_sleep, NULL), -ECANCELED);
     EXPECT_EQ(gyre_go_copy(in_sleep, "x", 1), -ECANCELED);
@@ -131,12 +141,13 @@ static int start_all(void *arg)
 {
     int64_t settle = *(int64_t *)arg;
 
-    ended = spawned_late = wanted = 0;
+    started = ended = spawned_late = wanted = 0;
     for (int i = 0; i < 10; i++)
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
             EXPECT_EQ(gyre_go(kinds[k].fn, NULL), 0);
             wanted += kinds[k].count;
         }
+    await_flag(&started, wanted);
     EXPECT_EQ(gyre_sleep(settle), 0);
     return 17;
 }

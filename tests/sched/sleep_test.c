@@ -101,48 +101,6 @@ INSIDE(sleep, in_an_ended_context_does_not_sleep)
     return 0;
 }
 
-struct order {
-    int64_t duration;
-    atomic_int *woken;
-    int rank;
-};
-
-static int note_order(void *arg)
-{
-    struct order *order = arg;
-
-    gyre_sleep_until(order->duration);
-    order->rank = atomic_fetch_add(order->woken, 1);
-    return 0;
-}
-
-static int check_order(void *arg)
-{
-    enum { COUNT = 500 };
-    static struct order orders[COUNT];
-    static gyre_handle handles[COUNT];
-    atomic_int woken = 0;
-    int64_t start = gyre_now() + 20 * GYRE_MILLISECOND;
-
-    (void)arg;
-    for (int i = 0; i < COUNT; i++) {
-        /* 200 us apart: three slots of the wheel. */
-        orders[i] = (struct order){start + i * 7 % COUNT * 200 * GYRE_MICROSECOND, &woken, 0};
-        EXPECT_EQ(gyre_spawn(&handles[i], note_order, &orders[i]), 0);
-    }
-    for (int i = 0; i < COUNT; i++)
-        EXPECT_EQ(gyre_join(handles[i], NULL), 0);
-    for (int i = 0; i < COUNT; i++)
-        EXPECT_EQ(orders[i].rank, i * 7 % COUNT);
-    return 0;
-}
-
-Test(sleep, wakes_in_the_order_of_time)
-{
-    cr_assert_eq(run_with_workers(1, check_order, NULL), 0);
-    cr_assert_eq(failed_expectations, 0);
-}
-
 /* --- idle --------------------------------------------------------------------------------------
  */
 
