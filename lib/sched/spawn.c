@@ -3,7 +3,9 @@
  *
  * The end. What the function returned is stored, the inherited context left, and the coroutine
  * switches away for ever; whoever runs next executes commit_end, which clears LIFE_ALIVE. From
- * that moment the memory belongs to the joiner, or, detached, goes back to the cache.
+ * that moment the memory belongs to the joiner, or, detached, goes back to the cache. Where a
+ * joiner waits already, finish_to_joiner clears it before the switch, and the memory is the
+ * joiner's once it runs or finds its address gone (model: tests/models/join.pml).
  *
  * The join. The joiner's commit stores its address in the child's life word, then publishes its
  * wait. The end takes the address from there and claims the wait; if it comes between the two, the
@@ -377,12 +379,13 @@ static void commit_join(struct worker *worker, struct gyre_coro *self, void *arg
         if (!(life & LIFE_ALIVE) || joiner_in(life)) {
             /* It ended, or another joiner was faster, which is found out on the joiner's own
              * stack. Relaxed: passed on by its being readied. */
-            wait = life & LIFE_ALIVE ? WAIT_INTERRUPTED : WAIT_WOKEN;
+            wait = joiner_in(life) ? WAIT_INTERRUPTED : WAIT_WOKEN;
             atomic_store_explicit(&self->wait, wait, memory_order_relaxed);
             gyre_ready(self);
             return;
         }
-        /* Release: pairs with the acquire in commit_end, which finds the wait. */
+        /* Release: pairs with the acquires in commit_end and finish_to_joiner, which find the wait.
+         */
     } while (!atomic_compare_exchange_weak_explicit(&child->life, &life, life | (uintptr_t)self,
                                                     memory_order_acq_rel, memory_order_relaxed));
     /* From here on `child` may be gone. Release: who claims the wait finds the address stored. */
@@ -403,6 +406,8 @@ static bool take_back(struct gyre_coro *child, struct gyre_coro *self)
             atomic_compare_exchange_weak_explicit(&child->life, &life, life & LIFE_FLAGS,
                                                   memory_order_acq_rel, memory_order_acquire))
             return true;
+    if (joiner_in(life) && joiner_in(life) != self)
+        return true; /* a second joiner: the caller finds out */
     /* It ended and took our address: wait the few instructions until it has tried the claim. */
     for (int spins = 0; joiner_in(life) == self; spins++) {
         if (spins < 100)
@@ -440,7 +445,7 @@ int gyre_join(gyre_handle handle, int *result)
     if (error)
         return error;
     do {
-        /* Acquire: pairs with the release in commit_end. */
+        /* Acquire: pairs with the releases in commit_end and finish_to_joiner. */
         life = atomic_load_explicit(&child->life, memory_order_acquire);
         if (unlikely(joiner_in(life)))
             refuse_second(child, "gyre_join of");
