@@ -24,20 +24,21 @@ static unsigned publish(struct ring *ring)
 
 /*
  * The poll on the eventfd ends for reasons of the kernel's own; then the owner arms it again
- * before it enters. A full queue leaves it for the next enter, which this one makes room for.
+ * before it enters. False: the queue is full, which this enter, that must not sleep, remedies.
  */
-static void arm_wake(struct ring *ring)
+static bool arm_wake(struct ring *ring)
 {
     struct io_uring_sqe *sqe;
 
     if (__atomic_load_n(&ring->wake_armed, __ATOMIC_RELAXED))
-        return;
+        return true;
     sqe = ring_take(ring);
     if (!sqe)
-        return;
+        return false;
     io_uring_prep_poll_multishot(sqe, ring->wake_fd, POLLIN);
     sqe->user_data = ring_user_data(&ring->wake_target, 0);
     __atomic_store_n(&ring->wake_armed, true, __ATOMIC_RELAXED);
+    return true;
 }
 
 int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
@@ -48,8 +49,8 @@ int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
     unsigned pending;
     int result;
 
-    if (unlikely(ring->wake_fd >= 0))
-        arm_wake(ring);
+    if (unlikely(ring->wake_fd >= 0) && !arm_wake(ring))
+        wait = false;
     pending = publish(ring);
     if (ring->uring.int_flags & 1) /* the ring's descriptor is registered */
         flags |= IORING_ENTER_REGISTERED_RING;

@@ -10,10 +10,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { PROBE_OPERATIONS = 256 };
 
 /* Kernel worker threads a ring may start: for files, and for what blocks without end. */
 enum { BOUNDED_WORKERS = 4, UNBOUNDED_WORKERS = 8 };
@@ -50,15 +53,17 @@ static int setup(struct ring *ring, unsigned entries)
 
 static int check_operations(struct ring *ring)
 {
-    struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
-    int error = 0;
+    struct io_uring_probe *probe = calloc(1, sizeof *probe + PROBE_OPERATIONS * sizeof *probe->ops);
+    int error;
 
     if (!probe)
         return -ENOMEM;
-    for (size_t i = 0; i < ARRAY_SIZE(needed_operations); i++)
+    /* Not liburing's io_uring_get_probe: it hides why it fails. */
+    error = io_uring_register_probe(&ring->uring, probe, PROBE_OPERATIONS);
+    for (size_t i = 0; i < ARRAY_SIZE(needed_operations) && !error; i++)
         if (!io_uring_opcode_supported(probe, needed_operations[i]))
             error = -EINVAL;
-    io_uring_free_probe(probe);
+    free(probe);
     return error;
 }
 
