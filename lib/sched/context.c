@@ -205,6 +205,24 @@ void gyre_context_unlink(struct gyre_context *context)
     spin_unlock(&members->lock);
 }
 
+/*
+ * False: its last holder has let go, and is on its way to the lock to unlink it (one that was
+ * passed on stays linked until then). It must not come back to life.
+ */
+static bool hold_unless_dying(struct gyre_context *context)
+{
+    uint32_t references = atomic_load_explicit(&context->references, memory_order_relaxed);
+
+    do {
+        if (!references)
+            return false;
+        /* Relaxed: the lock orders it with the unlinking. */
+    } while (!atomic_compare_exchange_weak_explicit(&context->references, &references,
+                                                    references + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 /* Moves the children to the walk, each with a reference of the walk's. */
 static void detach_children(struct context_members *members, struct gyre_context **walk)
 {
@@ -214,7 +232,8 @@ static void detach_children(struct context_members *members, struct gyre_context
         struct gyre_context *child = container_of(item, struct gyre_context, sibling);
 
         child->linked = false;
-        gyre_context_hold(child);
+        if (!hold_unless_dying(child))
+            continue; /* nobody is left inside */
         child->next = *walk;
         *walk = child;
     }
