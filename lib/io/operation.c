@@ -275,7 +275,9 @@ int gyre_operation_wait(struct operation *operation)
     mine->cancelled = false;
     /* Relaxed: others compare it with themselves, and only this worker sets it to itself. */
     atomic_store_explicit(&mine->flight, operation->worker, memory_order_relaxed);
-    self->cancel_message.handle = handle_cancel;
+    /* Once in the life of the block: a message that comes late may be being read. */
+    if (unlikely(self->cancel_message.handle != handle_cancel))
+        self->cancel_message.handle = handle_cancel;
     operation->sqe->user_data = ring_user_data(&mine->target, mine->generation);
     handover_park(operation->worker, PARK_OPERATION, commit_operation, operation);
     atomic_store_explicit(&self->wait, WAIT_NONE, memory_order_relaxed);
