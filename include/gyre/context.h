@@ -50,7 +50,9 @@ struct gyre_scope {
 #define GYRE_CANCELLABLE() GYRE_SCOPE_(gyre_scope_cancellable())
 
 /* Until the end of the block nothing outside cancels or times out: for clean-up that must be
- * done. A timeout may be set inside. Go: context.WithoutCancel. */
+ * done. A timeout may be set inside. Go: context.WithoutCancel.
+ * What is spawned inside is shielded for its whole life, from the shutdown too, which then awaits
+ * it; ending the shield itself through a handle does nothing. */
 #define GYRE_SHIELD() GYRE_SCOPE_(gyre_scope_shield())
 
 /* Until the end of the block the given context is the ambient one (it is held, not cancelled at
@@ -81,7 +83,8 @@ GYRE_API int64_t gyre_context_deadline(void);
 
 /*
  * The ambient context as a handle that can be given to others: held for the caller, who must
- * give it back with gyre_context_release. Never parks, never fails. Only from a coroutine.
+ * give it back with gyre_context_release before gyre_run returns. Never parks, never fails. Only
+ * from a coroutine.
  */
 GYRE_API struct gyre_context *gyre_context_current(void);
 GYRE_API struct gyre_context *gyre_context_hold(struct gyre_context *context);

@@ -3,7 +3,8 @@
  *
  * A coroutine inherits the context (gyre/context.h) of the one that started it, and may run on
  * any worker. Thread-local variables belong to workers: their value, and errno's, may differ
- * after any call that parks.
+ * after any call that parks. A thread created in a coroutine inherits its worker's affinity and
+ * signal mask (processes don't): create threads before gyre_run, or give them attributes.
  */
 #ifndef GYRE_CORO_H
 #define GYRE_CORO_H
