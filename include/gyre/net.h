@@ -30,7 +30,8 @@ struct gyre_listen_options {
     size_t size;    /* sizeof (struct gyre_listen_options) */
     int backlog;    /* connections the kernel queues; 0: the most it allows */
     unsigned flags; /* GYRE_LISTEN_* */
-    unsigned ahead; /* connections accepted ahead of gyre_accept, at most; 0: 64 */
+    unsigned ahead; /* accepted ahead of gyre_accept; 0: 64. No more are taken while so many wait;
+                       what the kernel holds at once may come on top, but below 16 it is exact */
 };
 
 #define GYRE_LISTEN_INIT                                                                           \

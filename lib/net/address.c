@@ -6,7 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -48,6 +48,23 @@ static void set_v6(struct address *address, struct in6_addr host, int port, unsi
     address->length = sizeof *in;
 }
 
+static bool parse_index(const char *text, unsigned *index)
+{
+    uint64_t value = 0;
+
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        value = value * 10 + (unsigned)(*text - '0');
+        if (value > UINT32_MAX)
+            return false;
+    }
+    *index = (unsigned)value;
+    return true;
+}
+
 static int parse_v6(char *host, int port, struct address *address)
 {
     char *zone = strchr(host, '%');
@@ -57,13 +74,8 @@ static int parse_v6(char *host, int port, struct address *address)
     if (zone) {
         *zone++ = 0;
         scope = if_nametoindex(zone);
-        if (!scope) {
-            char *end;
-
-            scope = (unsigned)strtoul(zone, &end, 10);
-            if (!*zone || *end)
-                return -EINVAL;
-        }
+        if (!scope && !parse_index(zone, &scope))
+            return -EINVAL;
     }
     if (inet_pton(AF_INET6, host, &v6) != 1)
         return -EINVAL;

@@ -7,7 +7,8 @@
  * cancels, on a message that is `sent` at most once at a time.
  * - A waiter is in `waiters` until it is given a descriptor or an error, or takes itself out.
  * - It is armed while somebody waits or fewer than `ahead` connections are queued; beyond that the
- *   accept is cancelled, and connections stay in the kernel's backlog.
+ *   accept is cancelled, and connections stay in the kernel's backlog. A multishot accept takes all
+ *   that the backlog holds before the cancel comes; where `ahead` is small, it means what it says.
  * - The memory is freed when the accept is not armed, no message or retry is under way, and
  *   nobody is inside gyre_accept.
  *
@@ -30,7 +31,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { AHEAD_DEFAULT = 64, QUEUE_INITIAL = 256 };
+enum { AHEAD_DEFAULT = 64, AHEAD_EXACT = 16, QUEUE_INITIAL = 256 };
 
 static const int64_t pause_first = 5 * GYRE_MILLISECOND, pause_last = GYRE_SECOND;
 
@@ -43,7 +44,7 @@ struct gyre_listener {
     int fd;
     int error; /* beyond repair: 0 or -errno */
     unsigned ahead;
-    bool single; /* the kernel has no multishot accept */
+    bool single; /* one connection a submission: a multishot accept can't be held to a number */
     bool armed, cancelling, sent, pausing, closing;
     unsigned users; /* coroutines inside gyre_accept */
     int64_t pause;
@@ -414,6 +415,7 @@ static int create(struct gyre_listener **created, int fd, const struct gyre_list
     listener->retry.fire = retry;
     listener->fd = fd;
     listener->ahead = options->ahead ? options->ahead : AHEAD_DEFAULT;
+    listener->single = listener->ahead < AHEAD_EXACT;
     listener->pause = pause_first;
     listener->queue = queue;
     listener->capacity = QUEUE_INITIAL;
