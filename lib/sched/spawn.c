@@ -371,7 +371,9 @@ static void commit_join(struct worker *worker, struct gyre_coro *self, void *arg
 {
     struct gyre_coro *child = argument;
     struct gyre_context *context = coro_context(self);
-    uintptr_t life = atomic_load_explicit(&child->life, memory_order_relaxed);
+    /* Acquire, here and where the exchange fails: pairs with the releases in commit_end and
+     * finish_to_joiner; when it has ended, its result is there. */
+    uintptr_t life = atomic_load_explicit(&child->life, memory_order_acquire);
     uint32_t wait = WAIT_NONE;
 
     (void)worker;
@@ -387,7 +389,7 @@ static void commit_join(struct worker *worker, struct gyre_coro *self, void *arg
         /* Release: pairs with the acquires in commit_end and finish_to_joiner, which find the wait.
          */
     } while (!atomic_compare_exchange_weak_explicit(&child->life, &life, life | (uintptr_t)self,
-                                                    memory_order_acq_rel, memory_order_relaxed));
+                                                    memory_order_acq_rel, memory_order_acquire));
     /* From here on `child` may be gone. Release: who claims the wait finds the address stored. */
     if (!atomic_compare_exchange_strong_explicit(&self->wait, &wait, WAIT_OBJECT,
                                                  memory_order_acq_rel, memory_order_relaxed))
