@@ -16,6 +16,7 @@
 #include "io/close.h"
 
 #include "io/operation.h"
+#include "ring/tsan.h"
 
 #include <gyre/io.h>
 
@@ -237,6 +238,7 @@ int gyre_close(int fd)
     if (users & DESCRIPTOR_CLOSING)
         return -EALREADY;
     drain(self, fd, users);
+    ring_tsan_sends(); /* the peer reads the end */
     release(descriptor);
     result = close_number(fd);
     /* Release: the next user of the number finds a clean entry. */

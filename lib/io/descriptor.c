@@ -38,7 +38,8 @@ struct descriptor *gyre_descriptor_get(int fd)
 static void cleanup(struct worker *worker)
 {
     for (unsigned i = 0; i < DESCRIPTOR_CHUNKS; i++) {
-        free(worker->descriptors[i]);
+        if (worker->descriptors)
+            free(worker->descriptors[i]);
         free(atomic_exchange_explicit(&chunks[i], NULL, memory_order_relaxed));
     }
     free(worker->descriptors);
@@ -53,10 +54,10 @@ struct descriptor_counts *gyre_descriptor_counts(struct worker *worker, int fd)
     if (unlikely(index >= DESCRIPTOR_CHUNKS))
         return NULL;
     if (unlikely(!worker->descriptors)) {
+        worker->cleanup = cleanup; /* the shared table is its business too */
         worker->descriptors = calloc(DESCRIPTOR_CHUNKS, sizeof(void *));
         if (!worker->descriptors)
             return NULL;
-        worker->cleanup = cleanup;
     }
     chunk = worker->descriptors[index];
     if (unlikely(!chunk)) {

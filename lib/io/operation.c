@@ -2,6 +2,7 @@
 #include "io/operation.h"
 
 #include "io/close.h"
+#include "ring/tsan.h"
 #include "sched/handover.h"
 #include "sched/spawn.h"
 
@@ -279,6 +280,7 @@ int gyre_operation_wait(struct operation *operation)
     if (unlikely(self->cancel_message.handle != handle_cancel))
         self->cancel_message.handle = handle_cancel;
     operation->sqe->user_data = ring_user_data(&mine->target, mine->generation);
+    ring_tsan_submitted(&mine->target);
     handover_park(operation->worker, PARK_OPERATION, commit_operation, operation);
     atomic_store_explicit(&self->wait, WAIT_NONE, memory_order_relaxed);
     return map_result(operation, mine->result);

@@ -5,6 +5,8 @@
  */
 #include "io/transfer.h"
 
+#include "ring/tsan.h"
+
 #include <gyre/io.h>
 
 #include <errno.h>
@@ -89,7 +91,11 @@ ssize_t gyre_transfer(const char *call, struct operation *operation, int fd,
             return error;
         socket = may_be_socket(operation) && likely(!reads_nothing(transfer));
         prepare(operation, socket, fd, transfer);
+        if (transfer->kind == TRANSFER_WRITE || transfer->kind == TRANSFER_WRITEV)
+            ring_tsan_sends();
         result = gyre_operation_wait(operation);
+        if (transfer->kind == TRANSFER_READ || transfer->kind == TRANSFER_READV)
+            ring_tsan_received();
         if (unlikely(socket && result == -ENOTSOCK)) {
             learn(operation, KIND_OTHER);
             result = OPERATION_AGAIN;

@@ -1,6 +1,7 @@
 /* Connecting. */
 #include "io/operation.h"
 #include "net/address.h"
+#include "ring/tsan.h"
 
 #include <gyre/io.h>
 #include <gyre/net.h>
@@ -39,6 +40,7 @@ int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
         if (result)
             return result;
         io_uring_prep_connect(operation.sqe, fd, (struct sockaddr *)address, length);
+        ring_tsan_sends();
         result = gyre_operation_wait(&operation);
         if (again && result == -EISCONN)
             return 0;

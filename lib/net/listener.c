@@ -18,6 +18,7 @@
 #include "base/grow.h"
 #include "io/operation.h"
 #include "net/address.h"
+#include "ring/tsan.h"
 
 #include <gyre/io.h>
 #include <gyre/net.h>
@@ -339,6 +340,7 @@ int gyre_accept(struct gyre_listener *listener)
     listener->users++;
     spin_unlock(&listener->lock);
     result = accept_one(listener, self);
+    ring_tsan_received();
     spin_lock(&listener->lock);
     listener->users--;
     wake_closer(listener);

@@ -1,6 +1,7 @@
 /* What belongs to any connected socket: options, addresses, half-close, recv and send. */
 #include "io/transfer.h"
 #include "net/address.h"
+#include "ring/tsan.h"
 
 #include <gyre/net.h>
 
@@ -87,6 +88,7 @@ int gyre_set_linger(int fd, int on, int wait)
 int gyre_shutdown(int fd, int how)
 {
     coro_required("gyre_shutdown");
+    ring_tsan_sends();
     return shutdown(fd, how) < 0 ? -errno : 0;
 }
 
@@ -124,7 +126,9 @@ static ssize_t transfer(bool receive, int fd, void *buffer, size_t size, int fla
             io_uring_prep_recv(operation.sqe, fd, buffer, size, flags);
         else
             io_uring_prep_send(operation.sqe, fd, buffer, size, flags);
+        ring_tsan_sends();
         result = gyre_operation_wait(&operation);
+        ring_tsan_received();
     } while (result == OPERATION_AGAIN);
     return result;
 }

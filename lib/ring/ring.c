@@ -6,10 +6,16 @@
  */
 #include "ring/ring.h"
 
+#include "ring/tsan.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifdef GYRE_TSAN
+char gyre_ring_tsan_bytes;
+#endif
 
 /* Hands n entries from liburing's private tail to the kernel. */
 static unsigned publish(struct ring *ring)
@@ -98,6 +104,7 @@ unsigned gyre_ring_reap(struct ring *ring, void *worker)
             struct ring_target *target =
                 (struct ring_target *)(uintptr_t)(data & 0x0000ffffffffffff);
 
+            ring_tsan_completed(target);
             target->complete(target, worker, result, flags, (unsigned)(data >> 48));
         }
     }
