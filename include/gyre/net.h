@@ -68,9 +68,11 @@ GYRE_API int gyre_listener_adopt(struct gyre_listener **listener, int fd,
 GYRE_API int gyre_accept(struct gyre_listener *listener);
 
 /*
- * Closes the socket and whatever was accepted and not taken; coroutines in gyre_accept get
- * -EBADF, and must have returned before the memory is reused: it waits for them. Parks, is never
- * cancelled. NULL is fine. Returns 0. Go: Listener.Close.
+ * Closes the socket and whatever was accepted and not taken; coroutines in gyre_accept get -EBADF:
+ * it waits for them. So do those that call gyre_accept a little later: a closed listener's memory
+ * stays until 1,024 more were closed, or the runtime ends. Only one may close it, and before the
+ * main coroutine returns or in answer to its end. Parks, is never cancelled. NULL is fine. Returns
+ * 0. Go: Listener.Close.
  */
 GYRE_API int gyre_listener_close(struct gyre_listener *listener);
 

@@ -7,6 +7,8 @@
 /* Chunks are published once and stay until the runtime ends. */
 static _Atomic(struct descriptor *) chunks[DESCRIPTOR_CHUNKS];
 
+void (*gyre_descriptors_end)(void);
+
 static struct descriptor *make_chunk(unsigned index)
 {
     struct descriptor *fresh = calloc(DESCRIPTOR_CHUNK, sizeof *fresh), *expected = NULL;
@@ -44,6 +46,8 @@ static void cleanup(struct worker *worker)
     }
     free(worker->descriptors);
     worker->descriptors = NULL;
+    if (gyre_descriptors_end)
+        gyre_descriptors_end();
 }
 
 struct descriptor_counts *gyre_descriptor_counts(struct worker *worker, int fd)

@@ -47,6 +47,9 @@ struct descriptor *gyre_descriptor_get(int fd);
 /* Counts of worker for fd, made if need be. Only the owner makes them. */
 struct descriptor_counts *gyre_descriptor_counts(struct worker *worker, int fd);
 
+/* Called when the runtime ends, if it used any descriptor: for who keeps things that long. */
+extern void (*gyre_descriptors_end)(void);
+
 static inline uint64_t descriptor_bit(const struct worker *worker)
 {
     return (uint64_t)1 << (worker->index % DESCRIPTOR_RINGS);

@@ -9,8 +9,12 @@
  * - It is armed while somebody waits or fewer than `ahead` connections are queued; beyond that the
  *   accept is cancelled, and connections stay in the kernel's backlog. A multishot accept takes all
  *   that the backlog holds before the cancel comes; where `ahead` is small, it means what it says.
- * - The memory is freed when the accept is not armed, no message or retry is under way, and
- *   nobody is inside gyre_accept.
+ * - It is closed when the accept is not armed, no message or retry is under way, and nobody is
+ *   inside gyre_accept.
+ *
+ * An acceptor's loop calls gyre_accept once more after the listener was closed, unless it happened
+ * to wait in it: so a closed listener's memory stays, and says -EBADF, until many others were
+ * closed or the runtime ends.
  *
  * Want of descriptors or memory ends the accept before a connection is taken from the backlog: it
  * is tried again after a pause that doubles from 5 ms to 1 s.
@@ -32,7 +36,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { AHEAD_DEFAULT = 64, AHEAD_EXACT = 16, QUEUE_INITIAL = 256 };
+enum { AHEAD_DEFAULT = 64, AHEAD_EXACT = 16, QUEUE_INITIAL = 256, CLOSED_KEPT = 1024 };
 
 static const int64_t pause_first = 5 * GYRE_MILLISECOND, pause_last = GYRE_SECOND;
 
@@ -51,7 +55,8 @@ struct gyre_listener {
     int64_t pause;
     struct gyre_coro *closer;
     struct list waiters;
-    int *queue; /* a ring buffer of capacity (a power of two) */
+    struct gyre_listener *next; /* once closed */
+    int *queue;                 /* a ring buffer of capacity (a power of two) */
     unsigned capacity, head, count;
 };
 
@@ -360,6 +365,46 @@ static void commit_close(struct worker *worker, struct gyre_coro *self, void *ar
     spin_unlock(&listener->lock);
 }
 
+static struct {
+    struct spinlock lock;
+    struct gyre_listener *first, **last;
+    unsigned count;
+} closed_ones;
+
+static void free_closed(void)
+{
+    struct gyre_listener *listener = closed_ones.first;
+
+    closed_ones.first = NULL;
+    closed_ones.count = 0;
+    while (listener) {
+        struct gyre_listener *next = listener->next;
+
+        free(listener);
+        listener = next;
+    }
+}
+
+static void keep_closed(struct gyre_listener *listener)
+{
+    struct gyre_listener *oldest = NULL;
+
+    listener->next = NULL;
+    spin_lock(&closed_ones.lock);
+    gyre_descriptors_end = free_closed;
+    if (!closed_ones.first)
+        closed_ones.last = &closed_ones.first;
+    *closed_ones.last = listener;
+    closed_ones.last = &listener->next;
+    if (++closed_ones.count > CLOSED_KEPT) {
+        oldest = closed_ones.first;
+        closed_ones.first = oldest->next;
+        closed_ones.count--;
+    }
+    spin_unlock(&closed_ones.lock);
+    free(oldest);
+}
+
 int gyre_listener_close(struct gyre_listener *listener)
 {
     coro_required("gyre_listener_close");
@@ -379,7 +424,7 @@ int gyre_listener_close(struct gyre_listener *listener)
         close(dequeue(listener));
     gyre_close(listener->fd);
     free(listener->queue);
-    free(listener);
+    keep_closed(listener);
     return 0;
 }
 
