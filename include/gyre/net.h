@@ -118,7 +118,8 @@ GYRE_API int gyre_local_address(int fd, char *text, size_t size);
 GYRE_API int gyre_peer_address(int fd, char *text, size_t size);
 
 /* Common options; for others use setsockopt(2), which never blocks. Return 0 or -errno; never
- * park; from any thread. idle, interval: ns, rounded up to seconds; 0 leaves the system's value. */
+ * park; from any thread. idle, interval: ns, rounded up to seconds; 0 leaves the system's value.
+ * seconds of linger pass in the kernel: gyre_close returns before. */
 GYRE_API int gyre_set_nodelay(int fd, int on);
 GYRE_API int gyre_set_keepalive(int fd, int on, int64_t idle, int64_t interval, int count);
 GYRE_API int gyre_set_buffers(int fd, int receive, int send); /* bytes; 0 leaves it */

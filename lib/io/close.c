@@ -188,7 +188,7 @@ static void drain(struct gyre_coro *self, int fd, uint64_t rings)
     }
 }
 
-static int close_number(int fd)
+static int close_number(int fd, unsigned sqe_flags)
 {
     struct operation operation = {0};
     int result;
@@ -200,6 +200,7 @@ static int close_number(int fd)
     if (gyre_operation_begin(&operation, "gyre_close", -1, OPERATION_SHIELDED))
         return close(fd) < 0 && errno == EBADF ? -EBADF : 0;
     io_uring_prep_close(operation.sqe, fd);
+    operation.sqe->flags |= (uint8_t)sqe_flags;
     result = gyre_operation_wait(&operation);
     /* Interrupted or not, the kernel has taken the number out of the table. */
     return result == OPERATION_AGAIN ? 0 : result;
@@ -211,6 +212,7 @@ static void release(struct descriptor *descriptor)
 
     atomic_store_explicit(&descriptor->kind, KIND_UNKNOWN, memory_order_relaxed);
     atomic_store_explicit(&descriptor->cold, 0, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->lingers, 0, memory_order_relaxed);
     atomic_store_explicit(&descriptor->closings, closings + 1, memory_order_relaxed);
     /* Relaxed: that no operation is in flight was learnt from the workers themselves. */
     atomic_store_explicit(&descriptor->users, DESCRIPTOR_CLOSING | DESCRIPTOR_RELEASING,
@@ -222,13 +224,14 @@ int gyre_close(int fd)
     struct gyre_coro *self = coro_required("gyre_close");
     struct descriptor *descriptor;
     uint64_t users;
+    unsigned flags = 0;
     int result;
 
     if (fd < 0)
         return -EBADF;
     descriptor = gyre_descriptor_get(fd);
     if (!descriptor)
-        return close_number(fd); /* so it was never used by an operation */
+        return close_number(fd, 0); /* so it was never used by an operation */
     do {
         gyre_descriptor_await_release(descriptor);
         /* Seq_cst: pairs with the look in use_descriptor. */
@@ -238,9 +241,12 @@ int gyre_close(int fd)
     if (users & DESCRIPTOR_CLOSING)
         return -EALREADY;
     drain(self, fd, users);
+    /* What lingers would do so on this thread; a worker thread of the kernel's has the time. */
+    if (atomic_load_explicit(&descriptor->lingers, memory_order_relaxed))
+        flags = IOSQE_ASYNC;
     ring_tsan_sends(); /* the peer reads the end */
     release(descriptor);
-    result = close_number(fd);
+    result = close_number(fd, flags);
     /* Release: the next user of the number finds a clean entry. */
     atomic_store_explicit(&descriptor->users, 0, memory_order_release);
     return result;

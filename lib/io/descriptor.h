@@ -34,7 +34,8 @@ struct descriptor {
     _Atomic(uint64_t) users;    /* a bit for each ring, DESCRIPTOR_CLOSING, DESCRIPTOR_RELEASING */
     _Atomic(uint32_t) closings; /* how often gyre_close has freed the number */
     _Atomic(uint8_t) kind;
-    _Atomic(uint8_t) cold; /* the last receive had to wait */
+    _Atomic(uint8_t) cold;    /* the last receive had to wait */
+    _Atomic(uint8_t) lingers; /* its close may wait, by SO_LINGER */
 };
 
 struct descriptor_counts {

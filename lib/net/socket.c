@@ -80,8 +80,14 @@ int gyre_set_buffers(int fd, int receive, int send)
 int gyre_set_linger(int fd, int on, int wait)
 {
     struct linger linger = {on != 0, wait};
+    struct descriptor *descriptor;
 
-    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) < 0 ? -errno : 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) < 0)
+        return -errno;
+    descriptor = worker_current() ? gyre_descriptor_get(fd) : NULL;
+    if (descriptor)
+        atomic_store_explicit(&descriptor->lingers, on && wait, memory_order_relaxed);
+    return 0;
 }
 
 /* The ring would run it on a kernel worker thread; the plain call doesn't block. */

@@ -390,9 +390,10 @@ static void commit_join(struct worker *worker, struct gyre_coro *self, void *arg
          */
     } while (!atomic_compare_exchange_weak_explicit(&child->life, &life, life | (uintptr_t)self,
                                                     memory_order_acq_rel, memory_order_acquire));
-    /* From here on `child` may be gone. Release: who claims the wait finds the address stored. */
+    /* From here on `child` may be gone. Release: who claims the wait finds the address stored.
+     * Acquire where it fails: pairs with wake_joiner; the child's result is there. */
     if (!atomic_compare_exchange_strong_explicit(&self->wait, &wait, WAIT_OBJECT,
-                                                 memory_order_acq_rel, memory_order_relaxed))
+                                                 memory_order_acq_rel, memory_order_acquire))
         gyre_ready(self); /* woken already */
     else
         wait_check(self, context);

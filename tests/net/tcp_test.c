@@ -189,6 +189,29 @@ INSIDE(tcp, a_reset_is_seen)
     return 0;
 }
 
+/* The kernel waits in the closing thread; that must not be a worker. */
+INSIDE(tcp, a_close_that_lingers_holds_up_nobody)
+{
+    size_t size = 16 << 20, done;
+    char *data = calloc(1, size);
+    int fds[2];
+    int64_t start;
+
+    make_connection(fds);
+    {
+        GYRE_TIMEOUT(20 * GYRE_MILLISECOND);
+        EXPECT_EQ(gyre_write_all(fds[0], data, size, &done), -ETIMEDOUT);
+    }
+    EXPECT_EQ(gyre_set_linger(fds[0], 1, 3), 0);
+    start = gyre_now();
+    EXPECT_EQ(gyre_close(fds[0]), 0);
+    gyre_sleep(GYRE_MILLISECOND);
+    EXPECT(gyre_now() - start < 2 * GYRE_SECOND);
+    EXPECT_EQ(gyre_close(fds[1]), 0);
+    free(data);
+    return 0;
+}
+
 struct big {
     int fd;
     size_t size;
