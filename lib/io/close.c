@@ -206,24 +206,39 @@ static int close_number(int fd, unsigned sqe_flags)
     return result == OPERATION_AGAIN ? 0 : result;
 }
 
-static void release(struct descriptor *descriptor)
+/*
+ * Marks the entry as being closed, for the owner that the number has when this is called. Returns
+ * 0; -EALREADY: somebody closes it; -EBADF: somebody has.
+ */
+static int begin_close(struct descriptor *descriptor, uint64_t *users)
 {
-    uint32_t closings = atomic_load_explicit(&descriptor->closings, memory_order_relaxed);
+    uint32_t closings;
 
-    atomic_store_explicit(&descriptor->kind, KIND_UNKNOWN, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->cold, 0, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->lingers, 0, memory_order_relaxed);
-    atomic_store_explicit(&descriptor->closings, closings + 1, memory_order_relaxed);
-    /* Relaxed: that no operation is in flight was learnt from the workers themselves. */
-    atomic_store_explicit(&descriptor->users, DESCRIPTOR_CLOSING | DESCRIPTOR_RELEASING,
-                          memory_order_relaxed);
+    /* Acquire: pairs with the last store of gyre_close. */
+    *users = atomic_load_explicit(&descriptor->users, memory_order_acquire);
+    closings = descriptor_closings(*users);
+    do {
+        if (*users & DESCRIPTOR_RELEASING) {
+            gyre_descriptor_await_release(descriptor);
+            *users = atomic_load_explicit(&descriptor->users, memory_order_acquire);
+        }
+        if (descriptor_closings(*users) != closings)
+            return -EBADF;
+        if (*users & DESCRIPTOR_CLOSING && !(*users & DESCRIPTOR_RELEASING))
+            return -EALREADY;
+        /* Seq_cst: pairs with the look in use_descriptor. */
+    } while (*users & DESCRIPTOR_RELEASING ||
+             !atomic_compare_exchange_weak_explicit(&descriptor->users, users,
+                                                    *users | DESCRIPTOR_CLOSING,
+                                                    memory_order_seq_cst, memory_order_acquire));
+    return 0;
 }
 
 int gyre_close(int fd)
 {
     struct gyre_coro *self = coro_required("gyre_close");
     struct descriptor *descriptor;
-    uint64_t users;
+    uint64_t users, next_owner;
     unsigned flags = 0;
     int result;
 
@@ -232,22 +247,24 @@ int gyre_close(int fd)
     descriptor = gyre_descriptor_get(fd);
     if (!descriptor)
         return close_number(fd, 0); /* so it was never used by an operation */
-    do {
-        gyre_descriptor_await_release(descriptor);
-        /* Seq_cst: pairs with the look in use_descriptor. */
-        users =
-            atomic_fetch_or_explicit(&descriptor->users, DESCRIPTOR_CLOSING, memory_order_seq_cst);
-    } while (users & DESCRIPTOR_RELEASING);
-    if (users & DESCRIPTOR_CLOSING)
-        return -EALREADY;
-    drain(self, fd, users);
+    result = begin_close(descriptor, &users);
+    if (result)
+        return result;
+    drain(self, fd, users & DESCRIPTOR_RING_BITS);
     /* What lingers would do so on this thread; a worker thread of the kernel's has the time. */
     if (atomic_load_explicit(&descriptor->lingers, memory_order_relaxed))
         flags = IOSQE_ASYNC;
     ring_tsan_sends(); /* the peer reads the end */
-    release(descriptor);
+    atomic_store_explicit(&descriptor->kind, KIND_UNKNOWN, memory_order_relaxed);
+    atomic_store_explicit(&descriptor->lingers, 0, memory_order_relaxed);
+    next_owner = (uint64_t)(descriptor_closings(users) + 1) << 32;
+    /* Release: who begins a call from here on means the next owner, and waits for the last store.
+     */
+    atomic_store_explicit(&descriptor->users,
+                          next_owner | DESCRIPTOR_CLOSING | DESCRIPTOR_RELEASING,
+                          memory_order_release);
     result = close_number(fd, flags);
     /* Release: the next user of the number finds a clean entry. */
-    atomic_store_explicit(&descriptor->users, 0, memory_order_release);
+    atomic_store_explicit(&descriptor->users, next_owner, memory_order_release);
     return result;
 }

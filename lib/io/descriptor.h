@@ -17,24 +17,26 @@
 enum {
     DESCRIPTOR_CHUNK = 1024,
     DESCRIPTOR_CHUNKS = 16384,
-    DESCRIPTOR_RINGS = 62, /* workers share a bit modulo this */
+    DESCRIPTOR_RINGS = 30, /* workers share a bit modulo this */
 };
 
 /*
+ * The word `users`: a bit for each ring, two marks, and above how often gyre_close has freed the
+ * number, so that one look tells for which of its owners a call was begun.
+ *
  * CLOSING: operations are being cancelled, and begin no more. RELEASING as well: the kernel is
  * about to free the number, or has: who begins now may mean the old file or the next one, and waits
  * until the kernel can tell.
  */
-#define DESCRIPTOR_CLOSING   ((uint64_t)1 << 63)
-#define DESCRIPTOR_RELEASING ((uint64_t)1 << 62)
+#define DESCRIPTOR_CLOSING   ((uint64_t)1 << 30)
+#define DESCRIPTOR_RELEASING ((uint64_t)1 << 31)
+#define DESCRIPTOR_RING_BITS (((uint64_t)1 << DESCRIPTOR_RINGS) - 1)
 
 enum descriptor_kind { KIND_UNKNOWN, KIND_SOCKET, KIND_OTHER };
 
 struct descriptor {
-    _Atomic(uint64_t) users;    /* a bit for each ring, DESCRIPTOR_CLOSING, DESCRIPTOR_RELEASING */
-    _Atomic(uint32_t) closings; /* how often gyre_close has freed the number */
+    _Atomic(uint64_t) users;
     _Atomic(uint8_t) kind;
-    _Atomic(uint8_t) cold;    /* the last receive had to wait */
     _Atomic(uint8_t) lingers; /* its close may wait, by SO_LINGER */
 };
 
@@ -50,6 +52,11 @@ struct descriptor_counts *gyre_descriptor_counts(struct worker *worker, int fd);
 
 /* Called when the runtime ends, if it used any descriptor: for who keeps things that long. */
 extern void (*gyre_descriptors_end)(void);
+
+static inline uint32_t descriptor_closings(uint64_t users)
+{
+    return (uint32_t)(users >> 32);
+}
 
 static inline uint64_t descriptor_bit(const struct worker *worker)
 {

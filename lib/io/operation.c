@@ -181,25 +181,25 @@ static int use_descriptor(struct operation *operation, int fd, struct descriptor
     struct worker *worker = operation->worker;
     struct descriptor *descriptor = gyre_descriptor_get(fd);
     uint64_t users, bit = descriptor_bit(worker);
-    uint32_t closings;
 
     *counts = gyre_descriptor_counts(worker, fd);
     operation->descriptor = descriptor;
     if (unlikely(!*counts || !descriptor))
         return fd >= DESCRIPTOR_CHUNK * DESCRIPTOR_CHUNKS ? -EBADF : -ENOMEM;
-    /* Acquire: pairs with the last store of gyre_close, before which it counted. */
+    /* Acquire: pairs with the last store of gyre_close. */
     users = atomic_load_explicit(&descriptor->users, memory_order_acquire);
     /* Seq_cst: pairs with the exchange in gyre_close; either it sees the bit, or this sees it
      * closing. */
     if (unlikely(!(users & bit)))
         users = atomic_fetch_or_explicit(&descriptor->users, bit, memory_order_seq_cst);
-    if (unlikely(users & DESCRIPTOR_CLOSING))
-        return users & DESCRIPTOR_RELEASING ? OPERATION_AGAIN : -EBADF;
-    closings = atomic_load_explicit(&descriptor->closings, memory_order_relaxed);
-    if (unlikely(operation->bound && operation->closings != closings))
+    /* A call is for the owner that the number has when it is begun, however often it is begun
+     * again; while the number is being freed, that is the next one. */
+    if (unlikely(operation->bound && operation->closings != descriptor_closings(users)))
         return -EBADF;
     operation->bound = true;
-    operation->closings = closings;
+    operation->closings = descriptor_closings(users);
+    if (unlikely(users & DESCRIPTOR_CLOSING))
+        return users & DESCRIPTOR_RELEASING ? OPERATION_AGAIN : -EBADF;
     return 0;
 }
 
