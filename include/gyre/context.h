@@ -14,6 +14,9 @@
  * spawned inside and still runs, as Go's deferred cancel does. Scopes must be left in the
  * reverse order of their entering, which blocks do by themselves; longjmp over one is an error.
  *
+ * To cancel workers and then wait for them, join inside a GYRE_SHIELD: in the scope that was
+ * cancelled gyre_join, too, returns at once.
+ *
  * When an operation and the end of its context race, the operation may win: then its result is
  * returned, and the next call returns the error.
  */
@@ -93,8 +96,8 @@ GYRE_API void gyre_context_release(struct gyre_context *context); /* NULL is fin
 /*
  * Ends the context with -ECANCELED, and all made from it; whoever is parked inside is woken with
  * that error. Ending it twice is harmless: the first reason stays. A shield's inside is
- * not reached. From any thread that holds the handle. Never parks, never fails; NULL panics.
- * Go: the cancel function.
+ * not reached, and a handle taken in the shield itself ends nothing. From any thread that holds the
+ * handle. Never parks, never fails; NULL panics. Go: the cancel function.
  */
 GYRE_API void gyre_context_cancel(struct gyre_context *context);
 

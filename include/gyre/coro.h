@@ -32,7 +32,8 @@ enum {
 struct gyre_spawn_options {
     size_t size;       /* sizeof (struct gyre_spawn_options) */
     const char *name;  /* must live as long as the coroutine; NULL: the function's name */
-    size_t stack_size; /* bytes of address space; rounded up; 0: the runtime's default */
+    size_t stack_size; /* bytes of address space, the guard's 32 KiB included; rounded up to a
+                          power of two from 64 KiB; at most 1 GiB; 0: the runtime's default */
     unsigned flags;    /* GYRE_SPAWN_* */
     unsigned worker;   /* with GYRE_SPAWN_PINNED: 1 + the worker's index; 0: the caller's */
     const void *copy;  /* not NULL: arg is ignored, copy_size bytes from here are copied onto */

@@ -3,7 +3,8 @@
  *
  * A connection is a plain descriptor for gyre_read, gyre_write_all and gyre_close. Addresses are
  * written "host:port", IPv6 in brackets ("[::1]:80"); ":80" means every address. Hosts are literal
- * addresses so far: a name gives -EADDRNOTAVAIL. Only from a coroutine, but for what is said
+ * addresses so far ("[fe80::1%eth0]:80" with a zone, if need be), and localhost, which means
+ * 127.0.0.1; another name gives -EADDRNOTAVAIL. Only from a coroutine, but for what is said
  * otherwise; -ECANCELED, -ETIMEDOUT (the context's) and -ENOMEM as in gyre/io.h.
  */
 #ifndef GYRE_NET_H

@@ -31,16 +31,17 @@ enum gyre_pinning {
  */
 struct gyre_options {
     size_t size;               /* sizeof (struct gyre_options); set by GYRE_OPTIONS_INIT */
-    unsigned workers;          /* 0: one per CPU of the affinity mask, cut by a cgroup's quota */
+    unsigned workers;          /* up to 1,024; 0: one per CPU of the affinity mask, cut by a
+                                  cgroup's quota */
     enum gyre_pinning pinning; /* see above */
-    size_t stack_size;         /* bytes of address space a coroutine; 0: 128 KiB */
-    unsigned ring_entries;     /* submission entries a worker's ring; 0: 256 */
-    int64_t grace;             /* ns that coroutines get to end once the main one did; 0: 5 s;
-                                  negative: none at all */
-    int keep_stragglers;       /* nonzero: after the grace gyre_run returns -EBUSY and leaves
-                                  the workers, rings and stacks of those who would not end;
-                                  zero: it reports them and aborts */
-    uint64_t seed;             /* of every random choice; 0: a fresh one */
+    size_t stack_size;     /* bytes of address space a coroutine, as in gyre/coro.h; 0: 128 KiB */
+    unsigned ring_entries; /* submission entries a worker's ring, 4 to 32,768; 0: 256 */
+    int64_t grace;         /* ns that coroutines get to end once the main one did; 0: 5 s;
+                              negative: none at all */
+    int keep_stragglers;   /* nonzero: after the grace gyre_run returns -EBUSY and leaves
+                              the workers, rings and stacks of those who would not end;
+                              zero: it reports them and aborts */
+    uint64_t seed;         /* of every random choice; 0: a fresh one */
 };
 
 #define GYRE_OPTIONS_INIT                                                                          \

@@ -35,15 +35,17 @@ static int yield_until_done(void *arg)
 
 static int two_yielders(long count)
 {
-    gyre_handle other;
+    gyre_handle handles[2];
     int error;
 
     yields_left = count;
-    error = gyre_spawn(&other, yield_until_done, NULL);
+    error = gyre_spawn(&handles[0], yield_until_done, NULL);
     if (error)
         return error;
-    yield_until_done(NULL);
-    return gyre_join(other, NULL);
+    error = gyre_spawn(&handles[1], yield_until_done, NULL);
+    if (!error)
+        error = gyre_join(handles[1], NULL);
+    return error ? error : gyre_join(handles[0], NULL);
 }
 
 static int measure_yield(void *arg)
