@@ -32,7 +32,7 @@ enum {
 #define DESCRIPTOR_RELEASING ((uint64_t)1 << 31)
 #define DESCRIPTOR_RING_BITS (((uint64_t)1 << DESCRIPTOR_RINGS) - 1)
 
-enum descriptor_kind { KIND_UNKNOWN, KIND_SOCKET, KIND_OTHER };
+enum descriptor_kind { KIND_UNKNOWN, KIND_OTHER };
 
 struct descriptor {
     _Atomic(uint64_t) users;

@@ -89,10 +89,10 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
     struct coro_operation *operation = &coro->operation;
     struct worker *home = atomic_load_explicit(&operation->flight, memory_order_relaxed);
 
+    (void)flags;
     if (unlikely(!home || operation->generation != generation))
         return;
     operation->result = cancelled_by_close(operation, result) ? -EBADF : result;
-    operation->flags = flags;
     atomic_store_explicit(&operation->flight, NULL, memory_order_relaxed);
     if (operation->fd >= 0)
         count_completed(home, operation->fd);

@@ -87,12 +87,6 @@ static inline struct io_uring_sqe *ring_take(struct ring *ring)
     return sqe;
 }
 
-/* Entries that can be taken before the queue is full. */
-static inline unsigned ring_room(struct ring *ring)
-{
-    return io_uring_sq_space_left(&ring->uring);
-}
-
 /* Whether a reap would find something. Exact for the owner, a hint for others. */
 static inline bool ring_completed(const struct ring *ring)
 {

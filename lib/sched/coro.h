@@ -68,7 +68,6 @@ struct coro_operation {
     struct ring_target target;
     int fd;
     int result;
-    unsigned flags;
     uint16_t generation;
     /* Whose ring it is in flight on, or NULL. Set by that worker, cleared under its reap lock. */
     _Atomic(struct worker *) flight;
