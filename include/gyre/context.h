@@ -24,11 +24,17 @@
 #define GYRE_CONTEXT_H
 
 #include <gyre/base.h>
+#include <gyre/chan.h>
 
 GYRE_BEGIN_DECLS
 
 /* A counted node of the tree. */
 struct gyre_context;
+
+/* Names a value by its address: `static const struct gyre_context_key user_key = {free};`. */
+struct gyre_context_key {
+    void (*drop)(void *value); /* disposes of the value, on any thread, must not park; or NULL */
+};
 
 /* A scope's memory of what to go back to; see the macros. */
 struct gyre_scope {
@@ -52,10 +58,16 @@ struct gyre_scope {
  * coroutines inside. Go: context.WithCancel. */
 #define GYRE_CANCELLABLE() GYRE_SCOPE_(gyre_scope_cancellable())
 
+/* Until the end of the block gyre_context_value(key) gives value. When nobody holds the context any
+ * more, key->drop(value) is called; if the scope could not be made, at once. Go: context.WithValue.
+ */
+#define GYRE_CONTEXT_VALUE(key, value) GYRE_SCOPE_(gyre_scope_value(key, value))
+
 /* Until the end of the block nothing outside cancels or times out: for clean-up that must be
  * done. A timeout may be set inside. Go: context.WithoutCancel.
  * What is spawned inside is shielded for its whole life, from the shutdown too, which then awaits
- * it; ending the shield itself through a handle does nothing. */
+ * it; ending the shield itself through a handle does nothing. Values are seen through it (without
+ * memory for that, which only a context with values needs, the shield holds and hides them). */
 #define GYRE_SHIELD() GYRE_SCOPE_(gyre_scope_shield())
 
 /* Until the end of the block the given context is the ambient one (it is held, not cancelled at
@@ -69,6 +81,7 @@ struct gyre_scope {
 GYRE_API struct gyre_scope gyre_scope_timeout(int64_t duration);
 GYRE_API struct gyre_scope gyre_scope_deadline(int64_t when);
 GYRE_API struct gyre_scope gyre_scope_cancellable(void);
+GYRE_API struct gyre_scope gyre_scope_value(const struct gyre_context_key *key, void *value);
 GYRE_API struct gyre_scope gyre_scope_shield(void);
 GYRE_API struct gyre_scope gyre_scope_enter(struct gyre_context *context);
 GYRE_API void gyre_scope_leave(struct gyre_scope *scope);
@@ -85,24 +98,99 @@ GYRE_API int gyre_context_error(void);
 GYRE_API int64_t gyre_context_deadline(void);
 
 /*
- * The ambient context as a handle that can be given to others: held for the caller, who must
- * give it back with gyre_context_release before gyre_run returns. Never parks, never fails. Only
- * from a coroutine.
+ * What ended the ambient context, in its canceller's words: the cause given to
+ * gyre_context_cancel_cause, on this context or a parent; else the same as gyre_context_error. 0
+ * while it has not ended. Never parks. Only from a coroutine. Go: context.Cause.
  */
+GYRE_API int gyre_context_cause(void);
+
+/* The innermost value of key, or NULL. It lives as long as the context. Never parks. Only from a
+ * coroutine. Go: ctx.Value. */
+GYRE_API void *gyre_context_value(const struct gyre_context_key *key);
+
+/*
+ * --- handles: contexts passed by hand -----------------------------------------------------------
+ *
+ * A handle is counted. Who got one from a function that says so must give it back with
+ * gyre_context_release before gyre_run returns; with checks on (gyre/test.h) those forgotten are
+ * reported. Where a handle is asked for, NULL panics. GYRE_WITH_CONTEXT makes one ambient.
+ */
+
+/* The ambient context, held for the caller. Never parks, never fails. Only from a coroutine. */
 GYRE_API struct gyre_context *gyre_context_current(void);
+
+/* One that never ends before the runtime does, without values; nothing to release (which is
+ * harmless). todo says that the right one is not known yet. Never park, never fail. Only from a
+ * coroutine. Go: context.Background, TODO. */
+GYRE_API struct gyre_context *gyre_context_background(void);
+GYRE_API struct gyre_context *gyre_context_todo(void);
+
 GYRE_API struct gyre_context *gyre_context_hold(struct gyre_context *context);
 GYRE_API void gyre_context_release(struct gyre_context *context); /* NULL is fine */
+
+/*
+ * Make a child of parent, held for the caller in *context: one that can be cancelled; that ends
+ * with -ETIMEDOUT after duration ns or at the moment when; that has a value (drop is called when
+ * the child is freed); that parent's end does not reach, with its values. Cancel it when its work
+ * is over, whichever way that went, and release it: a timer runs until it is cancelled. Return 0 or
+ * -ENOMEM (*context is NULL, the value still the caller's). Never park. Only from a coroutine. Go:
+ * context.WithCancel, WithTimeout, WithDeadline, WithValue, WithoutCancel.
+ */
+GYRE_API int gyre_context_with_cancel(struct gyre_context *parent, struct gyre_context **context);
+GYRE_API int gyre_context_with_timeout(struct gyre_context *parent, int64_t duration,
+                                       struct gyre_context **context);
+GYRE_API int gyre_context_with_deadline(struct gyre_context *parent, int64_t when,
+                                        struct gyre_context **context);
+GYRE_API int gyre_context_with_value(struct gyre_context *parent,
+                                     const struct gyre_context_key *key, void *value,
+                                     struct gyre_context **context);
+GYRE_API int gyre_context_without_cancel(struct gyre_context *parent,
+                                         struct gyre_context **context);
 
 /*
  * Ends the context with -ECANCELED, and all made from it; whoever is parked inside is woken with
  * that error. Ending it twice is harmless: the first reason stays. A shield's inside is
  * not reached, and a handle taken in the shield itself ends nothing. From any thread that holds the
- * handle. Never parks, never fails; NULL panics. Go: the cancel function.
+ * handle. Never parks, never fails. Go: the cancel function.
  */
 GYRE_API void gyre_context_cancel(struct gyre_context *context);
 
-/* As gyre_context_error, of the given context; from any thread that holds it. */
+/* The same with a cause (< 0, else -ECANCELED is taken), which gyre_context_cause tells, inside
+ * and below. Go: the cancel function of WithCancelCause. */
+GYRE_API void gyre_context_cancel_cause(struct gyre_context *context, int cause);
+
+/* As gyre_context_error, _cause, _deadline, _value, of the given context; from any thread that
+ * holds it. */
 GYRE_API int gyre_context_error_of(struct gyre_context *context);
+GYRE_API int gyre_context_cause_of(struct gyre_context *context);
+GYRE_API int64_t gyre_context_deadline_of(struct gyre_context *context);
+GYRE_API void *gyre_context_value_of(struct gyre_context *context,
+                                     const struct gyre_context_key *key);
+
+/*
+ * A channel without elements that is closed when the context ends, for gyre_select (or simply
+ * gyre_case_done) and gyre_chan_recv. The handle is the context's: hold it to keep it longer than
+ * that. Returns 0 or -ENOMEM. Never parks. From any thread that holds the context. Go: ctx.Done().
+ */
+GYRE_API int gyre_context_done(struct gyre_context *context, gyre_receiver *done);
+
+/*
+ * Runs fn(arg) as a coroutine of its own when the context ends; at once, if it has. fn runs
+ * shielded, with the context's values. The coroutine exists from now on, so nothing can fail then.
+ * *after, unless after is NULL, must be given to gyre_context_after_stop, once; without it the
+ * function is called when the context is ended by whatever way, the runtime's shutdown at the
+ * latest. Returns 0, -EINVAL (fn is NULL), -ENOMEM, -ECANCELED (the runtime shuts down). Never
+ * parks. Only from a coroutine. Go: context.AfterFunc.
+ */
+#define gyre_context_after(context, fn, arg, after)                                                \
+    gyre_context_after_at(GYRE_SITE(#fn), context, fn, arg, after)
+struct gyre_context_after;
+GYRE_API int gyre_context_after_at(const char *site, struct gyre_context *context, gyre_fn fn,
+                                   void *arg, struct gyre_context_after **after);
+
+/* Gives the handle up. 1: fn will not be called; 0: it has been or is being called (this does
+ * not wait for it). Never parks. Only from a coroutine. Go: the stop function of AfterFunc. */
+GYRE_API int gyre_context_after_stop(struct gyre_context_after *after);
 
 GYRE_END_DECLS
 

@@ -1,0 +1,89 @@
+/*
+ * gyre/group.h - several coroutines as one piece of work: the first error cancels the others, and
+ * none outlives the block. Go: golang.org/x/sync/errgroup.
+ *
+ *     GYRE_GROUP(group, .limit = 8);
+ *     for (size_t i = 0; i < count; i++)
+ *         gyre_group_go_copy(&group, fetch, &urls[i], sizeof urls[i]);
+ *     int error = gyre_group_wait(&group);
+ *
+ * Members run under a context of the group's, a child of the one that was ambient at the
+ * first gyre_group_go. It ends with the first member that returns < 0 (cause: that error), with
+ * gyre_group_cancel, when all have ended, and with its parent.
+ */
+#ifndef GYRE_GROUP_H
+#define GYRE_GROUP_H
+
+#include <gyre/base.h>
+#include <gyre/coro.h>
+#include <gyre/sync.h>
+
+GYRE_BEGIN_DECLS
+
+struct gyre_context; /* gyre/context.h */
+
+typedef struct gyre_group {
+    unsigned waits;  /* private: the end of the block waits without cancelling */
+    unsigned limit;  /* members at a time; 0: any number. Set it in the declaration only */
+    unsigned active; /* private from here on */
+    uint32_t guard;
+    int error;
+    struct gyre_context *context;
+    struct gyre_sync_queue starters, waiters;
+} gyre_group;
+
+/*
+ * Declares a group that holds to the end of the block. When the block is left while members
+ * are alive, by whatever way, they are cancelled and awaited: that wait is not cancelled. What
+ * follows the name are designated initialisers: `.limit = 8`. A call-free declaration; it can't
+ * fail. Only in a coroutine. Go: errgroup.WithContext, SetLimit.
+ */
+#define GYRE_GROUP(name, ...)                                                                      \
+    __attribute__((cleanup(gyre_group_leave), unused)) gyre_group name = {.waits = 0, __VA_ARGS__}
+
+/* The same, but the end of the block waits for the members to end by themselves (a member's
+ * error still cancels the others). Trio's nursery. */
+#define GYRE_NURSERY(name, ...)                                                                    \
+    __attribute__((cleanup(gyre_group_leave), unused)) gyre_group name = {.waits = 1, __VA_ARGS__}
+
+/*
+ * Starts fn(arg) as a member. Parks while `limit` members run. Returns 0; what gyre_go returns
+ * when it can't start, -ECANCELED or -ETIMEDOUT when the caller's context ended while it waited
+ * for room: that error is then the group's, as if a member had returned it. Also
+ * when the group's context has ended already: then -ECANCELED, and fn is not called. A member may
+ * start others. Only from a coroutine. Go: Group.Go.
+ */
+#define gyre_group_go(group, fn, arg) gyre_group_go_at(GYRE_SITE(#fn), group, fn, arg, 0)
+
+/* With a copy of size bytes from arg, as gyre_go_copy. */
+#define gyre_group_go_copy(group, fn, arg, size)                                                   \
+    gyre_group_go_copy_at(GYRE_SITE(#fn), group, fn, arg, size, 0)
+
+/* Without waiting for room: -EAGAIN when `limit` members run, which is no error of the
+ * group's. Go: Group.TryGo. */
+#define gyre_group_try_go(group, fn, arg) gyre_group_go_at(GYRE_SITE(#fn), group, fn, arg, 1)
+#define gyre_group_try_go_copy(group, fn, arg, size)                                               \
+    gyre_group_go_copy_at(GYRE_SITE(#fn), group, fn, arg, size, 1)
+
+/* What the macros call. */
+GYRE_API int gyre_group_go_at(const char *site, gyre_group *group, gyre_fn fn, void *arg, int try_);
+GYRE_API int gyre_group_go_copy_at(const char *site, gyre_group *group, gyre_fn fn, const void *arg,
+                                   size_t size, int try_);
+
+/*
+ * Waits until all members have ended and returns the first error of all, 0 if there was none. Not
+ * cancelled: the end of the caller's context reaches the members. Afterwards the group is as
+ * new. Parks. Only from a coroutine. Go: Group.Wait.
+ */
+GYRE_API int gyre_group_wait(gyre_group *group);
+
+/* Ends the group's context with -ECANCELED; if there was no error before, wait returns that.
+ * Never parks. Only from a coroutine. Go: the cancel function of the context given. */
+GYRE_API void gyre_group_cancel(gyre_group *group);
+
+/* What the end of the block calls. */
+GYRE_API void gyre_group_leave(gyre_group *group);
+
+GYRE_END_DECLS
+
+#endif
