@@ -132,17 +132,17 @@ static void timer_one(unsigned count, unsigned depth)
     struct timer timer = {.fire = fire};
 
     for (unsigned i = 1; i < depth; i++)
-        (void)gyre_timer_start(&wheel, &timers[i], deadlines[i % 1024] + i);
+        (void)gyre_wheel_start(&wheel, &timers[i], deadlines[i % 1024] + i);
     int64_t start = cpu_time();
 
     for (unsigned i = 0; i < count; i++) {
-        (void)gyre_timer_start(&wheel, &timer, deadlines[i % 1024]);
-        (void)gyre_timer_stop(&timer);
+        (void)gyre_wheel_start(&wheel, &timer, deadlines[i % 1024]);
+        (void)gyre_wheel_stop(&timer);
     }
     int64_t end = cpu_time();
 
     for (unsigned i = 1; i < depth; i++)
-        (void)gyre_timer_stop(&timers[i]);
+        (void)gyre_wheel_stop(&timers[i]);
     timers[0].deadline = end - start;
 }
 
@@ -150,19 +150,19 @@ static void timer_one(unsigned count, unsigned depth)
 static void timer_random(unsigned count, unsigned depth)
 {
     for (unsigned i = 0; i < depth; i++)
-        (void)gyre_timer_start(&wheel, &timers[i], deadlines[i % 1024] + i);
+        (void)gyre_wheel_start(&wheel, &timers[i], deadlines[i % 1024] + i);
     int64_t start = cpu_time();
 
     for (unsigned i = 0; i < count; i++) {
         struct timer *timer = &timers[shuffled[i] % depth];
 
-        (void)gyre_timer_stop(timer);
-        (void)gyre_timer_start(&wheel, timer, deadlines[i % 1024]);
+        (void)gyre_wheel_stop(timer);
+        (void)gyre_wheel_start(&wheel, timer, deadlines[i % 1024]);
     }
     int64_t end = cpu_time();
 
     for (unsigned i = 0; i < depth; i++)
-        (void)gyre_timer_stop(&timers[i]);
+        (void)gyre_wheel_stop(&timers[i]);
     timers[0].deadline = end - start;
 }
 
@@ -172,7 +172,7 @@ static void timer_fires(unsigned count, unsigned depth)
     for (unsigned done = 0; done < count; done += depth) {
         gyre_timers_init(&wheel, 0);
         for (unsigned i = 0; i < depth; i++)
-            (void)gyre_timer_start(&wheel, &timers[i], deadlines[i % 1024] + i);
+            (void)gyre_wheel_start(&wheel, &timers[i], deadlines[i % 1024] + i);
         for (int64_t now = 0; now <= 31000000000; now += 1000000)
             (void)gyre_timers_expire(&wheel, now);
     }

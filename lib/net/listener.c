@@ -232,7 +232,7 @@ static void begin_pause(struct gyre_listener *listener)
     struct worker *worker = worker_current();
 
     listener->pausing = true;
-    gyre_timer_start(&worker->timers, &listener->retry, clock_now() + listener->pause);
+    gyre_wheel_start(&worker->timers, &listener->retry, clock_now() + listener->pause);
     listener->pause = listener->pause * 2 < pause_last ? listener->pause * 2 : pause_last;
 }
 
@@ -413,7 +413,7 @@ int gyre_listener_close(struct gyre_listener *listener)
     spin_lock(&listener->lock);
     listener->closing = true;
     hand_over(listener, NULL, -EBADF);
-    if (listener->pausing && gyre_timer_stop(&listener->retry))
+    if (listener->pausing && gyre_wheel_stop(&listener->retry))
         listener->pausing = false;
     adjust(listener);
     gyre_park(worker_current(), PARK_CLOSE, commit_close, listener);

@@ -61,6 +61,19 @@ enum park_reason {
     PARK_OPERATION,
     PARK_ACCEPT,
     PARK_CLOSE,
+    PARK_SEND,
+    PARK_RECV,
+    PARK_SELECT,
+    PARK_MUTEX,
+    PARK_RWMUTEX,
+    PARK_WAITGROUP,
+    PARK_ONCE,
+    PARK_COND,
+    PARK_SEMAPHORE,
+    PARK_BARRIER,
+    PARK_GROUP,
+    PARK_CONTEXT,
+    PARK_TEST,
 };
 
 /* The operation in flight: at most one a coroutine. lib/io fills it in. */

@@ -58,7 +58,7 @@ static struct gyre_scope enter_deadline(struct gyre_coro *self, int64_t when, in
     gyre_context_hold(context);
     context->timed = true;
     context->timer.fire = expire;
-    gyre_timer_start(&worker_current()->timers, &context->timer, when);
+    gyre_wheel_start(&worker_current()->timers, &context->timer, when);
     return scope;
 }
 
@@ -121,7 +121,7 @@ void gyre_scope_leave(struct gyre_scope *scope)
     set_ambient(self, scope->outer);
     if (context->immortal)
         return;
-    if (context->timed && gyre_timer_stop(&context->timer))
+    if (context->timed && gyre_wheel_stop(&context->timer))
         atomic_fetch_sub_explicit(&context->references, 1, memory_order_relaxed);
     /* One passed on stays linked for those who were spawned inside, so its parent's end may come.
      */

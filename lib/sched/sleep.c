@@ -48,7 +48,7 @@ static void fire(struct timer *timer)
 /* After an interruption: the timer must be done with our stack before we leave. */
 static void retire(struct sleeper *sleeper)
 {
-    if (gyre_timer_stop(&sleeper->timer))
+    if (gyre_wheel_stop(&sleeper->timer))
         return;
     for (int spins = 0; !atomic_load_explicit(&sleeper->fired, memory_order_acquire); spins++) {
         if (spins < 100)
@@ -66,7 +66,7 @@ static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *ar
 
     /* Only this thread fires its timers, so this one can't before the wait is published. The other
      * way round, an interrupted sleeper could stop its timer before it was started. */
-    gyre_timer_start(&worker->timers, &sleeper->timer, sleeper->when);
+    gyre_wheel_start(&worker->timers, &sleeper->timer, sleeper->when);
     wait_publish(self);
     wait_check(self, context);
 }

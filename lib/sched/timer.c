@@ -196,7 +196,7 @@ void gyre_timers_init(struct timers *wheel, int64_t now)
     set_next(wheel, INT64_MAX);
 }
 
-bool gyre_timer_start(struct timers *wheel, struct timer *timer, int64_t deadline)
+bool gyre_wheel_start(struct timers *wheel, struct timer *timer, int64_t deadline)
 {
     timer->deadline = deadline;
     timer->wheel = wheel;
@@ -218,7 +218,7 @@ static void take_out(struct timer *timer)
     timer->link.next = 0;
 }
 
-bool gyre_timer_stop(struct timer *timer)
+bool gyre_wheel_stop(struct timer *timer)
 {
     struct timers *wheel = timer->wheel;
 

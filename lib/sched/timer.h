@@ -74,11 +74,11 @@ void gyre_timers_init(struct timers *wheel, int64_t now);
  * Any deadline will do, a past one is due at once. The timer must not be pending. Returns true if
  * it is now the first of all: who sleeps for an older timers_next sleeps too long.
  */
-bool gyre_timer_start(struct timers *wheel, struct timer *timer, int64_t deadline);
+bool gyre_wheel_start(struct timers *wheel, struct timer *timer, int64_t deadline);
 
 /* True: it was pending and will not fire. False: it has fired or its callback runs right now, or
  * it was never started. */
-bool gyre_timer_stop(struct timer *timer);
+bool gyre_wheel_stop(struct timer *timer);
 
 /*
  * Calls fire of every timer that is due, in the order of deadlines; returns how many. now may

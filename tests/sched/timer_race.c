@@ -37,7 +37,7 @@ static void fire(struct timer *timer)
     CHECK(clock_now() >= timer->deadline, "early");
     if (atomic_load_explicit(&alarm->again, memory_order_relaxed) > 0) {
         atomic_fetch_sub_explicit(&alarm->again, 1, memory_order_relaxed);
-        gyre_timer_start(&wheel, timer, clock_now());
+        gyre_wheel_start(&wheel, timer, clock_now());
         return;
     }
     /* Release: with the user's acquire; the last touch. */
@@ -72,7 +72,7 @@ static void end(struct alarm *alarm, struct random *random)
     /* A start, here by its own callback, and a stop must not meet. */
     while (alarm->restarts && !atomic_load_explicit(&alarm->fired, memory_order_acquire))
         sched_yield();
-    if (gyre_timer_stop(&alarm->timer))
+    if (gyre_wheel_stop(&alarm->timer))
         CHECK(!atomic_load(&alarm->fired), "fired and stopped");
     else /* Its callback runs right now, or has run. */
         while (!atomic_load_explicit(&alarm->fired, memory_order_acquire))
@@ -90,7 +90,7 @@ static void begin(struct alarm *alarm, struct random *random)
     alarm->started = true;
     atomic_store(&alarm->again, alarm->restarts ? 3 : 0);
     atomic_store(&alarm->fired, 0);
-    gyre_timer_start(&wheel, &alarm->timer, alarm->deadline);
+    gyre_wheel_start(&wheel, &alarm->timer, alarm->deadline);
 }
 
 static void *user(void *argument)

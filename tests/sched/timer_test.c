@@ -37,7 +37,7 @@ static void fires_exactly_at(int64_t start, int64_t deadline)
 
     gyre_timers_init(&wheel, start);
     fired = 0;
-    cr_expect(gyre_timer_start(&wheel, &timer, deadline) == (deadline < INT64_MAX));
+    cr_expect(gyre_wheel_start(&wheel, &timer, deadline) == (deadline < INT64_MAX));
     cr_expect(timers_next(&wheel) == deadline);
     if (deadline > start) {
         cr_expect(gyre_timers_expire(&wheel, deadline - 1) == 0, "%lld from %lld is early",
@@ -47,7 +47,7 @@ static void fires_exactly_at(int64_t start, int64_t deadline)
     cr_expect(gyre_timers_expire(&wheel, deadline) == 1, "%lld from %lld is late",
               (long long)deadline, (long long)start);
     cr_expect(fired == 1 && last_fired == &timer);
-    cr_expect(!gyre_timer_stop(&timer));
+    cr_expect(!gyre_wheel_stop(&timer));
     cr_expect(wheel_is_bare());
 }
 
@@ -74,10 +74,10 @@ Test(timer, a_past_deadline_is_due_at_once_even_when_time_is_older_than_the_whee
     struct timer timer = {.fire = count_fire};
 
     gyre_timers_init(&wheel, 1000 * SLOT);
-    gyre_timer_start(&wheel, &timer, 10 * SLOT);
+    gyre_wheel_start(&wheel, &timer, 10 * SLOT);
     cr_expect(gyre_timers_expire(&wheel, 10 * SLOT - 1) == 0);
     cr_expect(gyre_timers_expire(&wheel, 10 * SLOT) == 1);
-    gyre_timer_start(&wheel, &timer, INT64_MIN);
+    gyre_wheel_start(&wheel, &timer, INT64_MIN);
     cr_expect(gyre_timers_expire(&wheel, INT64_MIN) == 1);
     cr_expect(wheel_is_bare());
 }
@@ -87,14 +87,14 @@ Test(timer, stop_tells_whether_it_prevented_the_fire)
     struct timer timer = {.fire = count_fire};
 
     gyre_timers_init(&wheel, 0);
-    cr_expect(!gyre_timer_stop(&timer), "never started");
-    gyre_timer_start(&wheel, &timer, 5);
-    cr_expect(gyre_timer_stop(&timer));
-    cr_expect(!gyre_timer_stop(&timer));
+    cr_expect(!gyre_wheel_stop(&timer), "never started");
+    gyre_wheel_start(&wheel, &timer, 5);
+    cr_expect(gyre_wheel_stop(&timer));
+    cr_expect(!gyre_wheel_stop(&timer));
     cr_expect(gyre_timers_expire(&wheel, 5) == 0);
-    gyre_timer_start(&wheel, &timer, 5);
+    gyre_wheel_start(&wheel, &timer, 5);
     cr_expect(gyre_timers_expire(&wheel, 5) == 1);
-    cr_expect(!gyre_timer_stop(&timer));
+    cr_expect(!gyre_wheel_stop(&timer));
     cr_expect(wheel_is_bare());
 }
 
@@ -104,7 +104,7 @@ static bool other_stopped;
 static void stop_other(struct timer *timer)
 {
     (void)timer;
-    other_stopped = gyre_timer_stop(&other);
+    other_stopped = gyre_wheel_stop(&other);
 }
 
 Test(timer, a_callback_can_stop_another_that_is_due_as_well)
@@ -113,8 +113,8 @@ Test(timer, a_callback_can_stop_another_that_is_due_as_well)
 
     other.fire = count_fire;
     gyre_timers_init(&wheel, 0);
-    gyre_timer_start(&wheel, &other, 20);
-    gyre_timer_start(&wheel, &timer, 10);
+    gyre_wheel_start(&wheel, &other, 20);
+    gyre_wheel_start(&wheel, &timer, 10);
     cr_expect(gyre_timers_expire(&wheel, 100) == 1);
     cr_expect(other_stopped);
     cr_expect(wheel_is_bare());
@@ -123,7 +123,7 @@ Test(timer, a_callback_can_stop_another_that_is_due_as_well)
 static void again(struct timer *timer)
 {
     fired++;
-    gyre_timer_start(&wheel, timer, timer->deadline);
+    gyre_wheel_start(&wheel, timer, timer->deadline);
 }
 
 Test(timer, one_that_restarts_itself_in_the_past_fires_once_in_each_call)
@@ -131,10 +131,10 @@ Test(timer, one_that_restarts_itself_in_the_past_fires_once_in_each_call)
     struct timer timer = {.fire = again};
 
     gyre_timers_init(&wheel, 0);
-    gyre_timer_start(&wheel, &timer, 7);
+    gyre_wheel_start(&wheel, &timer, 7);
     cr_expect(gyre_timers_expire(&wheel, 100) == 1);
     cr_expect(gyre_timers_expire(&wheel, 100) == 1);
-    cr_expect(gyre_timer_stop(&timer));
+    cr_expect(gyre_wheel_stop(&timer));
     cr_expect(wheel_is_bare());
 }
 
@@ -143,10 +143,10 @@ Test(timer, start_returns_true_only_for_the_first_of_all)
     struct timer a = {.fire = count_fire}, b = a, c = a;
 
     gyre_timers_init(&wheel, 0);
-    cr_expect(gyre_timer_start(&wheel, &a, 1000));
-    cr_expect(!gyre_timer_start(&wheel, &b, 1000));
-    cr_expect(gyre_timer_start(&wheel, &c, 999));
-    cr_expect(gyre_timer_stop(&c));
+    cr_expect(gyre_wheel_start(&wheel, &a, 1000));
+    cr_expect(!gyre_wheel_start(&wheel, &b, 1000));
+    cr_expect(gyre_wheel_start(&wheel, &c, 999));
+    cr_expect(gyre_wheel_stop(&c));
     cr_expect(gyre_timers_expire(&wheel, 1000) == 2);
 }
 
@@ -160,10 +160,10 @@ Test(timer, a_million_stopped_early_leave_nothing_behind)
     gyre_timers_init(&wheel, 0);
     for (unsigned i = 0; i < MANY; i++) {
         timers[i].fire = count_fire;
-        gyre_timer_start(&wheel, &timers[i], (int64_t)(random_next(&random) >> 20));
+        gyre_wheel_start(&wheel, &timers[i], (int64_t)(random_next(&random) >> 20));
     }
     for (unsigned i = 0; i < MANY; i++)
-        stopped += gyre_timer_stop(&timers[i]);
+        stopped += gyre_wheel_stop(&timers[i]);
     cr_expect(stopped == MANY);
     cr_expect(wheel_is_bare());
     free(timers);
@@ -227,12 +227,12 @@ static void model_start(unsigned i)
         return;
     model.pending[i] = true;
     model.call_started[i] = model.in_call ? model.call : 0;
-    gyre_timer_start(&wheel, &model.timers[i], some_deadline());
+    gyre_wheel_start(&wheel, &model.timers[i], some_deadline());
 }
 
 static void model_stop(unsigned i)
 {
-    cr_assert(gyre_timer_stop(&model.timers[i]) == model.pending[i]);
+    cr_assert(gyre_wheel_stop(&model.timers[i]) == model.pending[i]);
     model.pending[i] = false;
 }
 
@@ -353,13 +353,13 @@ Test(timer, wakes_early_at_most_once_for_each_stopped_timer)
     unsigned looks = 0;
 
     gyre_timers_init(&wheel, 0);
-    gyre_timer_start(&wheel, &last, 30000000000);
+    gyre_wheel_start(&wheel, &last, 30000000000);
     for (unsigned i = 0; i < 32; i++) {
         stopped[i].fire = count_fire;
-        gyre_timer_start(&wheel, &stopped[i], 30000000000 - 1 - ((int64_t)1 << i));
+        gyre_wheel_start(&wheel, &stopped[i], 30000000000 - 1 - ((int64_t)1 << i));
     }
     for (unsigned i = 0; i < 32; i++)
-        cr_expect(gyre_timer_stop(&stopped[i]));
+        cr_expect(gyre_wheel_stop(&stopped[i]));
     for (fired = 0; !fired; looks++)
         gyre_timers_expire(&wheel, timers_next(&wheel));
     cr_expect(looks <= 33, "%u looks", looks);
