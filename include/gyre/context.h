@@ -121,7 +121,7 @@ GYRE_API struct gyre_context *gyre_context_current(void);
 
 /* One that never ends before the runtime does, without values; nothing to release (which is
  * harmless). todo says that the right one is not known yet. Never park, never fail. Only from a
- * coroutine. Go: context.Background, TODO. */
+ * coroutine. Go: context.Background, and its namesake. */
 GYRE_API struct gyre_context *gyre_context_background(void);
 GYRE_API struct gyre_context *gyre_context_todo(void);
 
