@@ -48,6 +48,7 @@ enum {
     LIFE_DETACHED = 1 << 1, /* nobody may join: released when it ends */
     LIFE_QUEUED = 1 << 2,   /* the cancel message is in a mailbox */
     LIFE_RELEASED = 1 << 3, /* done with, but for a message under way, which will free it */
+    LIFE_TELLS = 1 << 4,    /* detached, and its `at_end` is called */
     LIFE_FLAGS = CACHE_LINE - 1,
     /* above: the address of the coroutine that joins */
 };
@@ -88,6 +89,16 @@ struct coro_operation {
 };
 
 /*
+ * Who wants to know that a detached coroutine has ended. Called by whoever runs next on its worker,
+ * when nothing of it is left: it is not counted any more, and its memory was given back. May take
+ * spinlocks and make coroutines ready, must not park.
+ */
+struct coro_end {
+    void (*call)(void *argument, int result);
+    void *argument;
+};
+
+/*
  * What a switch and an operation touch comes first, in two cache lines behind the stack's: a server
  * whose coroutines have gone cold pays for each line.
  */
@@ -117,6 +128,7 @@ struct gyre_coro {
     int result;
     gyre_fn fn;
     void *arg;
+    struct coro_end at_end; /* with LIFE_TELLS */
     uint64_t id;
     const char *site; /* "file:line", NUL, name */
     const char *name; /* or NULL: the site's */

@@ -5,7 +5,8 @@
  * switches away for ever; whoever runs next executes commit_end, which clears LIFE_ALIVE. From
  * that moment the memory belongs to the joiner, or, detached, goes back to the cache. Where a
  * joiner waits already, finish_to_joiner clears it before the switch, and the memory is the
- * joiner's once it runs or finds its address gone (model: tests/models/join.pml).
+ * joiner's once it runs or finds its address gone (model: tests/models/join.pml). Of a detached one
+ * somebody may be told (at_end), after all of that.
  *
  * The join. The joiner's commit stores its address in the child's life word, then publishes its
  * wait. The end takes the address from there and claims the wait; if it comes between the two, the
@@ -127,13 +128,14 @@ static void set_up(struct gyre_coro *coro, struct worker *worker, const char *si
     gyre_switch_prepare(&coro->frame, coro->stack.low, top, gyre_coro_entry, coro);
 }
 
-int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handle, gyre_fn fn,
-                     void *arg, const struct gyre_spawn_options *options,
-                     struct gyre_context *context, struct gyre_coro **created)
+/* In each caller as its own: `life` is a constant there, and so is at_end where it is NULL. */
+__attribute__((always_inline)) static inline int
+create(struct worker *worker, const char *site, gyre_fn fn, void *arg,
+       const struct gyre_spawn_options *options, struct gyre_context *context, uintptr_t life,
+       const struct coro_end *at_end, struct gyre_coro **created)
 {
     struct gyre_runtime *runtime = gyre_runtime_instance;
     struct gyre_coro *coro;
-    uintptr_t life = LIFE_ALIVE | (handle ? 0 : LIFE_DETACHED);
 
     if (unlikely(!fn || (options && check_options(runtime, options))))
         return -EINVAL;
@@ -144,16 +146,42 @@ int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handl
     if (unlikely(!coro))
         return options && options->stack_size > STACK_SIZE_MAX ? -EINVAL : -ENOMEM;
     set_up(coro, worker, site, fn, arg, options);
+    if (at_end)
+        coro->at_end = *at_end;
     coro->id = next_id(runtime, worker);
     count_started(runtime, worker);
     gyre_context_inherit(coro, context);
     atomic_store_explicit(&coro->wait, WAIT_NONE, memory_order_relaxed);
     /* Release: whoever finds it alive finds the rest set up. */
     atomic_store_explicit(&coro->life, life, memory_order_release);
-    if (handle)
-        *handle = (gyre_handle){coro, coro->id};
     *created = coro;
     return 0;
+}
+
+int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handle, gyre_fn fn,
+                     void *arg, const struct gyre_spawn_options *options,
+                     struct gyre_context *context, struct gyre_coro **created)
+{
+    uintptr_t life = LIFE_ALIVE | (handle ? 0 : LIFE_DETACHED);
+    int error = create(worker, site, fn, arg, options, context, life, NULL, created);
+
+    if (likely(!error) && handle)
+        *handle = (gyre_handle){*created, (*created)->id};
+    return error;
+}
+
+int gyre_coro_start(const char *site, gyre_fn fn, void *arg,
+                    const struct gyre_spawn_options *options, struct gyre_context *context,
+                    struct coro_end at_end)
+{
+    struct worker *worker = worker_current();
+    struct gyre_coro *coro;
+    int error = create(worker, site, fn, arg, options, context,
+                       LIFE_ALIVE | LIFE_DETACHED | LIFE_TELLS, &at_end, &coro);
+
+    if (likely(!error))
+        gyre_ready_new(worker, coro);
+    return error;
 }
 
 static int spawn(const char *call, const char *site, gyre_handle *handle, gyre_fn fn, void *arg,
@@ -262,6 +290,17 @@ static void commit_handed_over(struct worker *worker, struct gyre_coro *coro, vo
     count_ended(worker);
 }
 
+/* The call comes last: whom it wakes may count the coroutines, and take this one's stack. */
+static void commit_tell(struct worker *worker, struct gyre_coro *coro)
+{
+    struct coro_end at_end = coro->at_end;
+    int result = coro->result;
+
+    gyre_coro_release(worker, coro);
+    count_ended(worker);
+    at_end.call(at_end.argument, result);
+}
+
 static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unused)
 {
     struct gyre_coro *joiner;
@@ -270,8 +309,13 @@ static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unus
     (void)unused;
     /* Release the result to the joiner; acquire the joiner's wait. */
     life = atomic_fetch_sub_explicit(&coro->life, LIFE_ALIVE, memory_order_acq_rel);
-    if (life & LIFE_DETACHED)
+    if (life & LIFE_DETACHED) {
+        if (life & LIFE_TELLS) {
+            commit_tell(worker, coro);
+            return;
+        }
         gyre_coro_release(worker, coro);
+    }
     joiner = joiner_in(life);
     if (joiner)
         commit_wake_joiner(worker, coro, joiner);

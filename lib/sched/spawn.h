@@ -14,6 +14,14 @@ int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handl
                      void *arg, const struct gyre_spawn_options *options,
                      struct gyre_context *context, struct gyre_coro **created);
 
+/*
+ * Starts a detached coroutine under context from the calling one; at_end is called with its
+ * result when it has ended. options may be NULL. Errors as gyre_go: then at_end is not called.
+ */
+int gyre_coro_start(const char *site, gyre_fn fn, void *arg,
+                    const struct gyre_spawn_options *options, struct gyre_context *context,
+                    struct coro_end at_end);
+
 /* Gives the memory of an ended coroutine back, now or when its cancel message has been read. */
 void gyre_coro_release(struct worker *worker, struct gyre_coro *coro);
 
