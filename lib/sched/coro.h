@@ -48,7 +48,6 @@ enum {
     LIFE_DETACHED = 1 << 1, /* nobody may join: released when it ends */
     LIFE_QUEUED = 1 << 2,   /* the cancel message is in a mailbox */
     LIFE_RELEASED = 1 << 3, /* done with, but for a message under way, which will free it */
-    LIFE_TELLS = 1 << 4,    /* detached, and its `at_end` is called */
     LIFE_FLAGS = CACHE_LINE - 1,
     /* above: the address of the coroutine that joins */
 };
@@ -88,6 +87,8 @@ struct coro_operation {
     bool cancelled; /* a cancel was submitted already; by that worker */
 };
 
+enum { CORO_TELLS = 1 << 7 }; /* detached, and its `at_end` is called */
+
 /*
  * Who wants to know that a detached coroutine has ended. Called by whoever runs next on its worker,
  * when nothing of it is left: it is not counted any more, and its memory was given back. May take
@@ -107,7 +108,7 @@ struct gyre_coro {
 
     _Alignas(CACHE_LINE) struct switch_frame frame;
     _Atomic(uint32_t) wait;
-    uint8_t flags; /* GYRE_SPAWN_* */
+    uint8_t flags; /* GYRE_SPAWN_*, CORO_TELLS */
     uint8_t park_reason;
     bool carries; /* has state of its own that a switch must carry: exceptions, FPU control */
     _Atomic(struct gyre_context *) context; /* ambient now */
@@ -128,7 +129,7 @@ struct gyre_coro {
     int result;
     gyre_fn fn;
     void *arg;
-    struct coro_end at_end; /* with LIFE_TELLS */
+    struct coro_end at_end; /* with CORO_TELLS */
     uint64_t id;
     const char *site; /* "file:line", NUL, name */
     const char *name; /* or NULL: the site's */

@@ -128,14 +128,13 @@ static void set_up(struct gyre_coro *coro, struct worker *worker, const char *si
     gyre_switch_prepare(&coro->frame, coro->stack.low, top, gyre_coro_entry, coro);
 }
 
-/* In each caller as its own: `life` is a constant there, and so is at_end where it is NULL. */
-__attribute__((always_inline)) static inline int
-create(struct worker *worker, const char *site, gyre_fn fn, void *arg,
-       const struct gyre_spawn_options *options, struct gyre_context *context, uintptr_t life,
-       const struct coro_end *at_end, struct gyre_coro **created)
+int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handle, gyre_fn fn,
+                     void *arg, const struct gyre_spawn_options *options,
+                     struct gyre_context *context, struct gyre_coro **created)
 {
     struct gyre_runtime *runtime = gyre_runtime_instance;
     struct gyre_coro *coro;
+    uintptr_t life = LIFE_ALIVE | (handle ? 0 : LIFE_DETACHED);
 
     if (unlikely(!fn || (options && check_options(runtime, options))))
         return -EINVAL;
@@ -146,28 +145,16 @@ create(struct worker *worker, const char *site, gyre_fn fn, void *arg,
     if (unlikely(!coro))
         return options && options->stack_size > STACK_SIZE_MAX ? -EINVAL : -ENOMEM;
     set_up(coro, worker, site, fn, arg, options);
-    if (at_end)
-        coro->at_end = *at_end;
     coro->id = next_id(runtime, worker);
     count_started(runtime, worker);
     gyre_context_inherit(coro, context);
     atomic_store_explicit(&coro->wait, WAIT_NONE, memory_order_relaxed);
     /* Release: whoever finds it alive finds the rest set up. */
     atomic_store_explicit(&coro->life, life, memory_order_release);
+    if (handle)
+        *handle = (gyre_handle){coro, coro->id};
     *created = coro;
     return 0;
-}
-
-int gyre_coro_create(struct worker *worker, const char *site, gyre_handle *handle, gyre_fn fn,
-                     void *arg, const struct gyre_spawn_options *options,
-                     struct gyre_context *context, struct gyre_coro **created)
-{
-    uintptr_t life = LIFE_ALIVE | (handle ? 0 : LIFE_DETACHED);
-    int error = create(worker, site, fn, arg, options, context, life, NULL, created);
-
-    if (likely(!error) && handle)
-        *handle = (gyre_handle){*created, (*created)->id};
-    return error;
 }
 
 int gyre_coro_start(const char *site, gyre_fn fn, void *arg,
@@ -176,12 +163,14 @@ int gyre_coro_start(const char *site, gyre_fn fn, void *arg,
 {
     struct worker *worker = worker_current();
     struct gyre_coro *coro;
-    int error = create(worker, site, fn, arg, options, context,
-                       LIFE_ALIVE | LIFE_DETACHED | LIFE_TELLS, &at_end, &coro);
+    int error = gyre_coro_create(worker, site, NULL, fn, arg, options, context, &coro);
 
-    if (likely(!error))
-        gyre_ready_new(worker, coro);
-    return error;
+    if (unlikely(error))
+        return error;
+    coro->at_end = at_end;
+    coro->flags |= CORO_TELLS;
+    gyre_ready_new(worker, coro);
+    return 0;
 }
 
 static int spawn(const char *call, const char *site, gyre_handle *handle, gyre_fn fn, void *arg,
@@ -310,7 +299,7 @@ static void commit_end(struct worker *worker, struct gyre_coro *coro, void *unus
     /* Release the result to the joiner; acquire the joiner's wait. */
     life = atomic_fetch_sub_explicit(&coro->life, LIFE_ALIVE, memory_order_acq_rel);
     if (life & LIFE_DETACHED) {
-        if (life & LIFE_TELLS) {
+        if (coro->flags & CORO_TELLS) {
             commit_tell(worker, coro);
             return;
         }
