@@ -1,18 +1,11 @@
 /* Yielding, sleeping, and the clock. */
 #include "base/clock.h"
 #include "sched/handover.h"
-#include "sched/park.h"
+#include "sched/sleeper.h"
 
 #include <gyre/coro.h>
 
 #include <errno.h>
-
-struct sleeper {
-    struct timer timer;
-    struct gyre_coro *coro;
-    int64_t when;
-    _Atomic(bool) fired; /* in vain: an interruption was faster */
-};
 
 int64_t gyre_now(void)
 {
@@ -38,15 +31,25 @@ static void fire(struct timer *timer)
     struct sleeper *sleeper = container_of(timer, struct sleeper, timer);
     struct gyre_coro *coro = sleeper->coro;
 
-    if (wait_claim(coro, WAIT_WOKEN))
+    if (wait_claim(coro, WAIT_WOKEN)) {
+        if (sleeper->woken)
+            sleeper->woken(sleeper);
         gyre_ready_later(worker_current(), coro);
-    else
-        /* Release: the last touch of the sleeper's stack; pairs with the acquire in retire. */
-        atomic_store_explicit(&sleeper->fired, true, memory_order_release);
+        return;
+    }
+    /* Release: the last touch of the sleeper's stack; pairs with the acquire in retire. */
+    atomic_store_explicit(&sleeper->fired, true, memory_order_release);
 }
 
-/* After an interruption: the timer must be done with our stack before we leave. */
-static void retire(struct sleeper *sleeper)
+void gyre_sleeper_init(struct sleeper *sleeper, struct gyre_coro *coro, int64_t when)
+{
+    memset(sleeper, 0, sizeof *sleeper);
+    sleeper->timer.fire = fire;
+    sleeper->coro = coro;
+    sleeper->when = when;
+}
+
+void gyre_sleeper_retire(struct sleeper *sleeper)
 {
     if (gyre_wheel_stop(&sleeper->timer))
         return;
@@ -59,14 +62,11 @@ static void retire(struct sleeper *sleeper)
     atomic_store_explicit(&sleeper->fired, false, memory_order_relaxed);
 }
 
-static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *argument)
+static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *sleeper)
 {
-    struct sleeper *sleeper = argument;
     struct gyre_context *context = coro_context(self);
 
-    /* Only this thread fires its timers, so this one can't before the wait is published. The other
-     * way round, an interrupted sleeper could stop its timer before it was started. */
-    gyre_wheel_start(&worker->timers, &sleeper->timer, sleeper->when);
+    sleeper_start(worker, sleeper);
     wait_publish(self);
     wait_check(self, context);
 }
@@ -74,14 +74,15 @@ static void commit_sleep(struct worker *worker, struct gyre_coro *self, void *ar
 int gyre_sleep_until(int64_t when)
 {
     struct gyre_coro *self = coro_required("gyre_sleep");
-    struct sleeper sleeper = {.timer.fire = fire, .coro = self, .when = when};
+    struct sleeper sleeper;
     int error = coro_error(self);
 
+    gyre_sleeper_init(&sleeper, self, when);
     while (!error) {
         gyre_park(worker_current(), PARK_SLEEP, commit_sleep, &sleeper);
         if (wait_finish(self))
             return 0;
-        retire(&sleeper);
+        gyre_sleeper_retire(&sleeper);
         error = coro_error(self);
     }
     return error;

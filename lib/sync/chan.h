@@ -1,0 +1,123 @@
+/*
+ * A channel: a lock, a ring buffer, and two queues of those who wait.
+ *
+ * Invariants, under the lock
+ * - Receivers wait only while the buffer is empty, senders only while it is full; both at once
+ * never.
+ * - A waiter is a struct gyre_case on its coroutine's stack, linked by case.waiter. It is QUEUED
+ *   while it is in a queue. Who takes it off the queue claims the coroutine (sched/park.h): a
+ * select is in several queues, and its context may end; exactly one of all these wins. The loser
+ * just passes on to the next waiter.
+ * - Who wins copies the element, from stack to stack where nothing is buffered, stores the case's
+ *   result, marks it CHOSEN, and readies the coroutine once the lock is free: a claimed coroutine
+ *   can't go away before. (Model: tests/models/select.pml, close.pml.)
+ *
+ * The lock is held from before a waiter is queued until its registers are saved: the park's commit
+ * releases it.
+ */
+#ifndef GYRE_LIB_SYNC_CHAN_H
+#define GYRE_LIB_SYNC_CHAN_H
+
+#include "sched/park.h"
+
+#include <gyre/select.h>
+
+#include <string.h>
+
+enum waiter_state {
+    WAITER_IDLE,   /* in no queue, or passed over */
+    WAITER_QUEUED, /* under the channel's lock */
+    WAITER_CHOSEN, /* its result is there */
+};
+
+/* The result of a sender that was waiting when the channel was closed. */
+enum { RESULT_CLOSED = INT32_MIN };
+
+struct chan_queue {
+    struct gyre_waiter *first, *last;
+};
+
+struct gyre_chan {
+    struct spinlock lock;
+    bool closed;
+    bool embedded; /* part of another object: drop(chan) disposes of it; its len and cap are 0 */
+    bool recorded; /* a record precedes it: chan_record.c */
+    _Atomic(uint32_t) references;
+    uint32_t element_size;
+    uint32_t capacity;
+    uint32_t count;
+    uint32_t head;
+    int close_error;
+    struct chan_queue senders, receivers;
+    void (*drop)(void *element);
+    const char *name;
+    _Alignas(16) unsigned char buffer[];
+};
+
+/* One reference. The memory behind has room for the buffer. */
+void gyre_chan_init(struct gyre_chan *chan, size_t element_size, size_t capacity);
+
+/*
+ * Both with the lock held, which they release, unless they return -EAGAIN. gyre_chan_put sends:
+ * 0, -EAGAIN; panics when it is closed. gyre_chan_take receives: 1, 0 or the error it was closed
+ * with, -EAGAIN.
+ */
+int gyre_chan_put(struct gyre_chan *chan, const void *element);
+int gyre_chan_take(struct gyre_chan *chan, void *element);
+
+_Noreturn void gyre_chan_panic(const struct gyre_chan *chan, const char *what)
+    __attribute__((cold));
+
+/* Parks until the context ends: what a nil channel and a select without cases come to. */
+int gyre_chan_wait_for_ever(struct gyre_coro *self, enum park_reason reason);
+
+static inline struct gyre_case *case_of(struct gyre_waiter *waiter)
+{
+    return container_of(waiter, struct gyre_case, waiter);
+}
+
+static inline void chan_queue_append(struct chan_queue *queue, struct gyre_waiter *waiter)
+{
+    waiter->next = NULL;
+    waiter->previous = queue->last;
+    if (queue->last)
+        queue->last->next = waiter;
+    else
+        queue->first = waiter;
+    queue->last = waiter;
+    waiter->state = WAITER_QUEUED;
+}
+
+static inline void chan_queue_remove(struct chan_queue *queue, struct gyre_waiter *waiter)
+{
+    if (waiter->previous)
+        waiter->previous->next = waiter->next;
+    else
+        queue->first = waiter->next;
+    if (waiter->next)
+        waiter->next->previous = waiter->previous;
+    else
+        queue->last = waiter->previous;
+    waiter->state = WAITER_IDLE;
+}
+
+/* A released channel's count is zero, as long as its memory is not used again: with checks on
+ * that takes a while. */
+static inline void chan_check(const struct gyre_chan *chan)
+{
+    if (unlikely(!atomic_load_explicit(&chan->references, memory_order_relaxed)))
+        gyre_chan_panic(chan, "use after the last release of");
+}
+
+/*
+ * chan_record.c. With checks on a channel's memory is preceded by a record of who made it, and is
+ * not used again for a while after the release. `recorded` says so to free.
+ */
+struct gyre_chan *gyre_chan_allocate(size_t size, bool recorded, void *made_by);
+void gyre_chan_free(struct gyre_chan *chan);
+
+/* Calls report, unless NULL, for each recorded channel that was not released; returns how many. It
+ * must not make or release channels. */
+size_t gyre_chan_live(void (*report)(const struct gyre_chan *chan, void *made_by));
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * Select, as Go's: try the cases in random order; else wait in the queues of all their channels
+ * until one of those who come by claims this coroutine.
+ *
+ * First each channel is tried under its own lock alone, which is all that a select costs that finds
+ * one ready. Only then are all of them locked, in the order of their addresses, and tried again:
+ * the answer "none is ready", on which a default is taken or the wait begins, holds for one moment.
+ *
+ * The waiters are in the cases, on the caller's stack or wherever he keeps them. The commit of the
+ * park releases the locks one by one and may be overtaken by whoever wakes the coroutine; before
+ * the select returns it has taken each of these locks once more, so the commit is over by then.
+ *
+ * Rejected: asking for readiness without the locks first (the lock costs less than the
+ * mispredicted branch); records of its own for more than a few cases (an allocation that can fail).
+ */
+#include "base/clock.h"
+#include "base/panic.h"
+#include "sched/handover.h"
+#include "sched/sleeper.h"
+#include "sync/chan.h"
+#include "sync/context.h"
+
+#include <errno.h>
+
+enum { CASES_MAX = 65535 };
+
+struct selection {
+    struct gyre_coro *self;
+    struct gyre_case *cases;
+    unsigned count;
+    unsigned locks; /* cases with a channel, sorted by lock_order */
+    int default_case;
+    struct gyre_case *after; /* the shortest, or NULL */
+    struct sleeper sleeper;
+};
+
+/*
+ * The channel to wait at, or NULL. For a context's end that is its done channel, which has no
+ * elements: what a receiver is to be given is the place for the channel itself.
+ */
+static struct gyre_chan *chan_of(const struct gyre_case *c)
+{
+    switch (c->kind) {
+    case GYRE_CASE_SEND:
+    case GYRE_CASE_RECV:
+        return c->on.chan;
+    case GYRE_CASE_DONE:
+        return c->element;
+    default:
+        return NULL;
+    }
+}
+
+static struct gyre_case *locked_case(const struct selection *s, unsigned i)
+{
+    return &s->cases[s->cases[i].waiter.lock_order];
+}
+
+/* --- what the cases are ---------------------------------------------------------------------- */
+
+static int look_at_case(struct selection *s, unsigned i)
+{
+    struct gyre_case *c = &s->cases[i];
+    struct gyre_chan *chan;
+
+    c->result = 0;
+    c->waiter.poll_order = (uint16_t)i;
+    switch (c->kind) {
+    case GYRE_CASE_DEFAULT:
+        if (s->default_case >= 0)
+            return -EINVAL;
+        s->default_case = (int)i;
+        return 0;
+    case GYRE_CASE_AFTER:
+        if (!s->after || c->on.duration < s->after->on.duration)
+            s->after = c;
+        return 0;
+    case GYRE_CASE_DONE:
+        if (!c->on.context)
+            gyre_panic("gyre_case_done of a NULL context");
+        c->element = NULL;
+        return 0;
+    case GYRE_CASE_SEND:
+    case GYRE_CASE_RECV:
+        chan = c->on.chan;
+        if (chan)
+            chan_check(chan);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int look_at_cases(struct selection *s)
+{
+    if (s->count > CASES_MAX)
+        return -EINVAL;
+    for (unsigned i = 0; i < s->count; i++) {
+        int error = look_at_case(s, i);
+
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* --- trying ---------------------------------------------------------------------------------- */
+
+static int try_chan(struct gyre_case *c, struct gyre_chan *chan)
+{
+    return c->kind == GYRE_CASE_SEND ? gyre_chan_put(chan, c->element)
+                                     : gyre_chan_take(chan, c->element);
+}
+
+/* True: it is done, its result stored. */
+static bool try_case(struct gyre_case *c)
+{
+    struct gyre_chan *chan;
+    int result;
+
+    switch (c->kind) {
+    case GYRE_CASE_SEND:
+    case GYRE_CASE_RECV:
+        chan = c->on.chan;
+        if (!chan)
+            return false;
+        spin_lock(&chan->lock);
+        result = try_chan(c, chan);
+        if (result == -EAGAIN) {
+            spin_unlock(&chan->lock);
+            return false;
+        }
+        c->result = result;
+        return true;
+    case GYRE_CASE_DONE:
+        c->result = context_error(c->on.context);
+        return c->result != 0;
+    case GYRE_CASE_AFTER:
+        c->result = 0;
+        return c->on.duration <= 0;
+    default:
+        return false;
+    }
+}
+
+/*
+ * All permutations are equally likely, so are all cases that are ready. They are
+ * drawn one by one: most selects end at the first or second.
+ */
+static int try_each(struct selection *s)
+{
+    struct random *random = &worker_current()->random;
+    struct gyre_case *cases = s->cases;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        unsigned j = i + (i + 1 < s->count ? random_below(random, s->count - i) : 0);
+        uint16_t chosen = cases[j].waiter.poll_order;
+
+        cases[j].waiter.poll_order = cases[i].waiter.poll_order;
+        cases[i].waiter.poll_order = chosen;
+        if (try_case(&cases[chosen]))
+            return chosen;
+    }
+    return -EAGAIN;
+}
+
+/* --- all locks ------------------------------------------------------------------------------- */
+
+static bool comes_before(const struct selection *s, unsigned a, unsigned b)
+{
+    return (uintptr_t)chan_of(&s->cases[a]) < (uintptr_t)chan_of(&s->cases[b]);
+}
+
+/* Shell's sort: short, in place, and fast enough for a thousand. */
+static void sort_locks(struct selection *s)
+{
+    struct gyre_case *cases = s->cases;
+
+    for (unsigned gap = s->locks / 2; gap; gap /= 2)
+        for (unsigned i = gap; i < s->locks; i++) {
+            uint16_t moved = cases[i].waiter.lock_order;
+            unsigned j = i;
+
+            for (; j >= gap && comes_before(s, moved, cases[j - gap].waiter.lock_order); j -= gap)
+                cases[j].waiter.lock_order = cases[j - gap].waiter.lock_order;
+            cases[j].waiter.lock_order = moved;
+        }
+}
+
+static int prepare_locks(struct selection *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        struct gyre_case *c = &s->cases[i];
+
+        if (c->kind == GYRE_CASE_DONE) {
+            struct gyre_chan *done;
+            int error = gyre_context_done_chan(c->on.context, &done);
+
+            if (error)
+                return error;
+            c->element = done;
+        }
+        if (chan_of(c))
+            s->cases[s->locks++].waiter.lock_order = (uint16_t)i;
+    }
+    sort_locks(s);
+    return 0;
+}
+
+static void lock_all(const struct selection *s)
+{
+    struct gyre_chan *locked = NULL;
+
+    for (unsigned i = 0; i < s->locks; i++) {
+        struct gyre_chan *chan = chan_of(locked_case(s, i));
+
+        if (chan != locked)
+            spin_lock(&chan->lock);
+        locked = chan;
+    }
+}
+
+/*
+ * Releases all but the one that gyre_chan_put or _take did. What is next is looked up before each
+ * release: after the last one the selection may be gone.
+ */
+static void unlock_others(const struct selection *s, const struct gyre_chan *released)
+{
+    unsigned i = 0, count = s->locks;
+    struct gyre_chan *chan = count ? chan_of(locked_case(s, 0)) : NULL;
+
+    while (i < count) {
+        struct gyre_chan *held = chan;
+
+        do
+            i++;
+        while (i < count && (chan = chan_of(locked_case(s, i))) == held);
+        if (held != released)
+            spin_unlock(&held->lock);
+    }
+}
+
+/* With all locks held, which are released when a case is done. */
+static int try_locked(struct selection *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        unsigned chosen = s->cases[i].waiter.poll_order;
+        struct gyre_case *c = &s->cases[chosen];
+        struct gyre_chan *chan = chan_of(c);
+        int result;
+
+        if (!chan)
+            continue;
+        result = try_chan(c, chan);
+        if (result != -EAGAIN) {
+            unlock_others(s, chan);
+            c->result = result;
+            return (int)chosen;
+        }
+    }
+    return -EAGAIN;
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+static void enqueue_all(struct selection *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        struct gyre_case *c = &s->cases[i];
+        struct gyre_chan *chan = chan_of(c);
+
+        c->waiter.state = WAITER_IDLE;
+        if (!chan)
+            continue;
+        c->waiter.coro = s->self;
+        chan_queue_append(c->kind == GYRE_CASE_SEND ? &chan->senders : &chan->receivers,
+                          &c->waiter);
+    }
+}
+
+/* Takes what is left off the queues; the index of the chosen case, or -EAGAIN. */
+static int dequeue_all(struct selection *s)
+{
+    int chosen = -EAGAIN;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        struct gyre_case *c = &s->cases[i];
+        struct gyre_chan *chan = chan_of(c);
+
+        if (chan) {
+            spin_lock(&chan->lock);
+            if (c->waiter.state == WAITER_QUEUED)
+                chan_queue_remove(c->kind == GYRE_CASE_SEND ? &chan->senders : &chan->receivers,
+                                  &c->waiter);
+            spin_unlock(&chan->lock);
+        }
+        if (c->waiter.state == WAITER_CHOSEN)
+            chosen = (int)i;
+    }
+    return chosen;
+}
+
+static void choose_after(struct sleeper *sleeper)
+{
+    struct selection *s = container_of(sleeper, struct selection, sleeper);
+
+    s->after->result = 0;
+    s->after->waiter.state = WAITER_CHOSEN;
+}
+
+static void commit_select(struct worker *worker, struct gyre_coro *self, void *argument)
+{
+    struct gyre_context *context = coro_context(self);
+    struct selection *s = argument;
+
+    if (s->after)
+        sleeper_start(worker, &s->sleeper);
+    wait_publish(self);
+    unlock_others(s, NULL);
+    wait_check(self, context);
+}
+
+/* With all locks held, which are released. -EAGAIN: it was interrupted. */
+static int wait_for_any(struct selection *s)
+{
+    int chosen;
+
+    enqueue_all(s);
+    gyre_park(worker_current(), PARK_SELECT, commit_select, s);
+    wait_finish(s->self);
+    chosen = dequeue_all(s);
+    if (s->after && s->after->waiter.state != WAITER_CHOSEN)
+        gyre_sleeper_retire(&s->sleeper);
+    return chosen;
+}
+
+static int select_slowly(struct selection *s)
+{
+    int chosen, error = prepare_locks(s);
+
+    if (error)
+        return error;
+    if (s->after) {
+        int64_t when;
+
+        if (__builtin_add_overflow(clock_now(), s->after->on.duration, &when))
+            when = INT64_MAX;
+        gyre_sleeper_init(&s->sleeper, s->self, when);
+        s->sleeper.woken = choose_after;
+    }
+    do {
+        lock_all(s);
+        chosen = try_locked(s);
+        if (chosen != -EAGAIN)
+            return chosen;
+        if (s->default_case >= 0) {
+            unlock_others(s, NULL);
+            return s->default_case;
+        }
+        chosen = wait_for_any(s);
+        if (chosen != -EAGAIN)
+            return chosen;
+        error = coro_error(s->self);
+    } while (!error);
+    return error;
+}
+
+int gyre_select_n(struct gyre_case *cases, size_t count)
+{
+    struct selection s;
+    int chosen, error;
+
+    s.self = coro_required("gyre_select");
+    s.cases = cases;
+    s.count = count <= CASES_MAX ? (unsigned)count : CASES_MAX + 1;
+    s.locks = 0;
+    s.default_case = -1;
+    s.after = NULL;
+    error = coro_error(s.self);
+    if (unlikely(error))
+        return error;
+    error = look_at_cases(&s);
+    if (unlikely(error))
+        return error;
+    chosen = try_each(&s);
+    if (chosen == -EAGAIN)
+        chosen = select_slowly(&s);
+    if (unlikely(chosen < 0))
+        return chosen;
+    if (unlikely(cases[chosen].result == RESULT_CLOSED))
+        gyre_chan_panic(cases[chosen].on.chan, "send on closed");
+    if (cases[chosen].kind == GYRE_CASE_DONE)
+        cases[chosen].result = context_error(cases[chosen].on.context);
+    return chosen;
+}
