@@ -40,17 +40,14 @@ enum gyre_case_kind {
 struct gyre_case {
     enum gyre_case_kind kind;
     int result; /* of the case that was chosen, as gyre_chan_recv's or gyre_chan_send's */
-    union {
-        struct gyre_chan *chan;
-        struct gyre_context *context;
-        int64_t duration;
-    } on;
+    void *on;   /* private from here on: what it waits for */
     void *element;
-    struct gyre_waiter { /* private */
+    int64_t duration;
+    struct gyre_waiter {
         struct gyre_waiter *next, *previous;
         struct gyre_coro *coro;
         uint32_t state;
-        uint16_t poll_order, lock_order;
+        uint32_t lock_order;
     } waiter;
 };
 
@@ -58,10 +55,9 @@ struct gyre_case {
  * ready. A closed one panics when the case is chosen. Go: case c <- v. */
 static inline struct gyre_case gyre_case_send(gyre_sender sender, const void *element)
 {
-    struct gyre_case c = {GYRE_CASE_SEND, 0, {0}, 0, {0, 0, 0, 0, 0, 0}};
+    struct gyre_case c = {GYRE_CASE_SEND, 0, sender.chan, (void *)(uintptr_t)element, 0,
+                          {0, 0, 0, 0, 0}};
 
-    c.on.chan = sender.chan;
-    c.element = (void *)(uintptr_t)element;
     return c;
 }
 
@@ -69,17 +65,15 @@ static inline struct gyre_case gyre_case_send(gyre_sender sender, const void *el
  * the error it was closed with). element may be NULL. Go: case v, ok := <-c. */
 static inline struct gyre_case gyre_case_recv(gyre_receiver receiver, void *element)
 {
-    struct gyre_case c = {GYRE_CASE_RECV, 0, {0}, 0, {0, 0, 0, 0, 0, 0}};
+    struct gyre_case c = {GYRE_CASE_RECV, 0, receiver.chan, element, 0, {0, 0, 0, 0, 0}};
 
-    c.on.chan = receiver.chan;
-    c.element = element;
     return c;
 }
 
 /* Chosen at once when no other is ready; at most one a select. Go: default. */
 static inline struct gyre_case gyre_case_default(void)
 {
-    struct gyre_case c = {GYRE_CASE_DEFAULT, 0, {0}, 0, {0, 0, 0, 0, 0, 0}};
+    struct gyre_case c = {GYRE_CASE_DEFAULT, 0, 0, 0, 0, {0, 0, 0, 0, 0}};
 
     return c;
 }
@@ -88,9 +82,8 @@ static inline struct gyre_case gyre_case_default(void)
  * counts. Go: case <-time.After(d), without its timer. */
 static inline struct gyre_case gyre_case_after(int64_t duration)
 {
-    struct gyre_case c = {GYRE_CASE_AFTER, 0, {0}, 0, {0, 0, 0, 0, 0, 0}};
+    struct gyre_case c = {GYRE_CASE_AFTER, 0, 0, 0, duration, {0, 0, 0, 0, 0}};
 
-    c.on.duration = duration;
     return c;
 }
 
@@ -98,9 +91,8 @@ static inline struct gyre_case gyre_case_after(int64_t duration)
  * select. NULL panics. `result` is its error. Go: case <-ctx.Done(). */
 static inline struct gyre_case gyre_case_done(struct gyre_context *context)
 {
-    struct gyre_case c = {GYRE_CASE_DONE, 0, {0}, 0, {0, 0, 0, 0, 0, 0}};
+    struct gyre_case c = {GYRE_CASE_DONE, 0, context, 0, 0, {0, 0, 0, 0, 0}};
 
-    c.on.context = context;
     return c;
 }
 

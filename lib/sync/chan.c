@@ -52,8 +52,10 @@ static inline void *slot(struct gyre_chan *chan, uint64_t index)
 
 static inline void push_element(struct gyre_chan *chan, const void *element)
 {
-    copy_element(chan, slot(chan, (uint64_t)chan->head + chan->count), element);
-    chan->count++;
+    uint32_t count = chan_count(chan);
+
+    copy_element(chan, slot(chan, (uint64_t)chan->head + count), element);
+    atomic_store_explicit(&chan->count, count + 1, memory_order_relaxed);
 }
 
 static inline void pop_element(struct gyre_chan *chan, void *element)
@@ -61,7 +63,7 @@ static inline void pop_element(struct gyre_chan *chan, void *element)
     give_element(chan, element, slot(chan, chan->head));
     if (++chan->head == chan->capacity)
         chan->head = 0;
-    chan->count--;
+    atomic_store_explicit(&chan->count, chan_count(chan) - 1, memory_order_relaxed);
 }
 
 /* --- sending and receiving without waiting ------------------------------------------------- */
@@ -78,7 +80,7 @@ static struct gyre_case *claim_first(struct chan_queue *queue)
 {
     struct gyre_waiter *waiter;
 
-    while ((waiter = queue->first)) {
+    while ((waiter = chan_first(queue))) {
         chan_queue_remove(queue, waiter);
         if (wait_claim(waiter->coro, WAIT_WOKEN)) {
             waiter->state = WAITER_CHOSEN;
@@ -92,9 +94,9 @@ int gyre_chan_put(struct gyre_chan *chan, const void *element)
 {
     struct gyre_case *receiver;
 
-    if (unlikely(chan->closed))
+    if (unlikely(chan_closed(chan)))
         gyre_chan_panic(chan, "send on closed");
-    receiver = chan->receivers.first ? claim_first(&chan->receivers) : NULL;
+    receiver = chan_first(&chan->receivers) ? claim_first(&chan->receivers) : NULL;
     if (receiver) {
         give_element(chan, receiver->element, element);
         receiver->result = 1;
@@ -102,7 +104,7 @@ int gyre_chan_put(struct gyre_chan *chan, const void *element)
         gyre_ready(receiver->waiter.coro);
         return 0;
     }
-    if (chan->count == chan->capacity)
+    if (chan_count(chan) == chan->capacity)
         return -EAGAIN;
     push_element(chan, element);
     spin_unlock(&chan->lock);
@@ -125,17 +127,17 @@ static int take_from_sender(struct gyre_chan *chan, struct gyre_case *sender, vo
 
 int gyre_chan_take(struct gyre_chan *chan, void *element)
 {
-    struct gyre_case *sender = chan->senders.first ? claim_first(&chan->senders) : NULL;
+    struct gyre_case *sender = chan_first(&chan->senders) ? claim_first(&chan->senders) : NULL;
     int error;
 
     if (sender)
         return take_from_sender(chan, sender, element);
-    if (chan->count) {
+    if (chan_count(chan)) {
         pop_element(chan, element);
         spin_unlock(&chan->lock);
         return 1;
     }
-    if (!chan->closed)
+    if (!chan_closed(chan))
         return -EAGAIN;
     error = chan->close_error;
     spin_unlock(&chan->lock);
@@ -303,9 +305,9 @@ static void close_chan(struct gyre_chan *chan, int error)
         gyre_panic("gyre_chan_close_error with %d, which is no error", error);
     chan_check(chan);
     spin_lock(&chan->lock);
-    if (chan->closed)
+    if (chan_closed(chan))
         gyre_chan_panic(chan, "close of closed");
-    chan->closed = true;
+    atomic_store_explicit(&chan->closed, true, memory_order_relaxed);
     chan->close_error = error;
     senders = claim_all(&chan->receivers, &claimed, error);
     end = claim_all(&chan->senders, senders, RESULT_CLOSED);
@@ -343,7 +345,7 @@ size_t gyre_chan_len(gyre_receiver receiver)
         return 0;
     chan_check(chan);
     spin_lock(&chan->lock);
-    count = chan->count;
+    count = chan_count(chan);
     spin_unlock(&chan->lock);
     return count;
 }
@@ -414,15 +416,15 @@ static void hold(struct gyre_chan *chan)
 
 static void dispose(struct gyre_chan *chan)
 {
-    if (chan->senders.first || chan->receivers.first)
+    if (chan_first(&chan->senders) || chan_first(&chan->receivers))
         gyre_chan_panic(chan, "a coroutine waits at the last release of");
     if (chan->embedded) {
         chan->drop(chan);
         return;
     }
     if (chan->drop)
-        for (; chan->count; chan->count--, chan->head++)
-            chan->drop(slot(chan, chan->head % chan->capacity));
+        for (uint32_t i = 0; i < chan_count(chan); i++)
+            chan->drop(slot(chan, (uint64_t)chan->head + i));
     gyre_chan_free(chan);
 }
 

@@ -33,19 +33,21 @@ enum waiter_state {
 /* The result of a sender that was waiting when the channel was closed. */
 enum { RESULT_CLOSED = INT32_MIN };
 
+/* Changed under the channel's lock. Atomic is what a select looks at without it. */
 struct chan_queue {
-    struct gyre_waiter *first, *last;
+    _Atomic(struct gyre_waiter *) first;
+    struct gyre_waiter *last;
 };
 
 struct gyre_chan {
     struct spinlock lock;
-    bool closed;
+    atomic_bool closed;
     bool embedded; /* part of another object: drop(chan) disposes of it; its len and cap are 0 */
     bool recorded; /* a record precedes it: chan_record.c */
     _Atomic(uint32_t) references;
     uint32_t element_size;
     uint32_t capacity;
-    uint32_t count;
+    _Atomic(uint32_t) count;
     uint32_t head;
     int close_error;
     struct chan_queue senders, receivers;
@@ -76,14 +78,30 @@ static inline struct gyre_case *case_of(struct gyre_waiter *waiter)
     return container_of(waiter, struct gyre_case, waiter);
 }
 
+/* Relaxed, all of these: exact under the lock, a guess without. */
+static inline struct gyre_waiter *chan_first(const struct chan_queue *queue)
+{
+    return atomic_load_explicit(&queue->first, memory_order_relaxed);
+}
+
+static inline uint32_t chan_count(const struct gyre_chan *chan)
+{
+    return atomic_load_explicit(&chan->count, memory_order_relaxed);
+}
+
+static inline bool chan_closed(const struct gyre_chan *chan)
+{
+    return atomic_load_explicit(&chan->closed, memory_order_relaxed);
+}
+
 static inline void chan_queue_append(struct chan_queue *queue, struct gyre_waiter *waiter)
 {
     waiter->next = NULL;
     waiter->previous = queue->last;
-    if (queue->last)
+    if (chan_first(queue))
         queue->last->next = waiter;
     else
-        queue->first = waiter;
+        atomic_store_explicit(&queue->first, waiter, memory_order_relaxed);
     queue->last = waiter;
     waiter->state = WAITER_QUEUED;
 }
@@ -93,7 +111,7 @@ static inline void chan_queue_remove(struct chan_queue *queue, struct gyre_waite
     if (waiter->previous)
         waiter->previous->next = waiter->next;
     else
-        queue->first = waiter->next;
+        atomic_store_explicit(&queue->first, waiter->next, memory_order_relaxed);
     if (waiter->next)
         waiter->next->previous = waiter->previous;
     else

@@ -1,17 +1,19 @@
 /*
- * Select, as Go's: try the cases in random order; else wait in the queues of all their channels
- * until one of those who come by claims this coroutine.
+ * Select, as Go's: do one of the cases that are ready; else wait in the queues of all their
+ * channels until one of those who come by claims this coroutine.
  *
- * First each channel is tried under its own lock alone, which is all that a select costs that finds
- * one ready. Only then are all of them locked, in the order of their addresses, and tried again:
- * the answer "none is ready", on which a default is taken or the wait begins, holds for one moment.
+ * First the cases are looked at without any lock: one of those that seem ready, each with the same
+ * chance, is tried under its own lock. That is all that a select costs which finds one ready. Else
+ * all channels are locked, in the order of their addresses, and looked at again: the answer "none
+ * is ready", on which a default is taken or the wait begins, holds for one moment.
  *
  * The waiters are in the cases, on the caller's stack or wherever he keeps them. The commit of the
  * park releases the locks one by one and may be overtaken by whoever wakes the coroutine; before
  * the select returns it has taken each of these locks once more, so the commit is over by then.
  *
- * Rejected: asking for readiness without the locks first (the lock costs less than the
- * mispredicted branch); records of its own for more than a few cases (an allocation that can fail).
+ * Rejected: Go's polling in a random order, which draws a number for each case and mispredicts
+ * where this draws one only for the second that is ready; records of its own for more than a few
+ * cases (an allocation that can fail).
  */
 #include "base/clock.h"
 #include "base/panic.h"
@@ -43,7 +45,7 @@ static struct gyre_chan *chan_of(const struct gyre_case *c)
     switch (c->kind) {
     case GYRE_CASE_SEND:
     case GYRE_CASE_RECV:
-        return c->on.chan;
+        return c->on;
     case GYRE_CASE_DONE:
         return c->element;
     default:
@@ -56,56 +58,77 @@ static struct gyre_case *locked_case(const struct selection *s, unsigned i)
     return &s->cases[s->cases[i].waiter.lock_order];
 }
 
-/* --- what the cases are ---------------------------------------------------------------------- */
+/* --- choosing -------------------------------------------------------------------------------- */
 
-static int look_at_case(struct selection *s, unsigned i)
+/* Exact with the lock held, but for waiters that can't be claimed any more, which trying removes.
+ */
+static inline bool seems_ready(const struct gyre_case *c)
 {
-    struct gyre_case *c = &s->cases[i];
-    struct gyre_chan *chan;
+    const struct gyre_chan *chan;
 
-    c->result = 0;
-    c->waiter.poll_order = (uint16_t)i;
     switch (c->kind) {
-    case GYRE_CASE_DEFAULT:
-        if (s->default_case >= 0)
-            return -EINVAL;
-        s->default_case = (int)i;
-        return 0;
-    case GYRE_CASE_AFTER:
-        if (!s->after || c->on.duration < s->after->on.duration)
-            s->after = c;
-        return 0;
-    case GYRE_CASE_DONE:
-        if (!c->on.context)
-            gyre_panic("gyre_case_done of a NULL context");
-        c->element = NULL;
-        return 0;
     case GYRE_CASE_SEND:
+        chan = c->on;
+        return chan && (chan_first(&chan->receivers) || chan_count(chan) < chan->capacity ||
+                        chan_closed(chan));
     case GYRE_CASE_RECV:
-        chan = c->on.chan;
-        if (chan)
-            chan_check(chan);
-        return 0;
+        chan = c->on;
+        return chan &&
+               (chan_count(chan) || chan_first(&chan->senders) || unlikely(chan_closed(chan)));
+    case GYRE_CASE_DONE:
+        return context_error(c->on) != 0;
+    case GYRE_CASE_AFTER:
+        return c->duration <= 0;
     default:
-        return 0;
+        return false;
     }
 }
 
+/* One of those that seem ready, each with the same chance, or -EAGAIN. */
+static int choose(const struct selection *s)
+{
+    unsigned ready = 0;
+    int chosen = -EAGAIN;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (seems_ready(&s->cases[i]) &&
+            (!ready++ || random_below(&worker_current()->random, ready) == 0))
+            chosen = (int)i;
+    return chosen;
+}
+
+static void look_at_chan(const struct gyre_case *c)
+{
+    const struct gyre_chan *chan = c->on;
+
+    if (chan)
+        chan_check(chan);
+}
+
+/* Whether the cases make sense. */
 static int look_at_cases(struct selection *s)
 {
-    if (s->count > CASES_MAX)
-        return -EINVAL;
     for (unsigned i = 0; i < s->count; i++) {
-        int error = look_at_case(s, i);
+        struct gyre_case *c = &s->cases[i];
 
-        if (error)
-            return error;
+        c->result = 0;
+        if (likely(c->kind == GYRE_CASE_RECV || c->kind == GYRE_CASE_SEND)) {
+            look_at_chan(c);
+        } else if (c->kind == GYRE_CASE_DEFAULT) {
+            if (s->default_case >= 0)
+                return -EINVAL;
+            s->default_case = (int)i;
+        } else if (c->kind == GYRE_CASE_AFTER) {
+            if (!s->after || c->duration < s->after->duration)
+                s->after = c;
+        } else if (c->kind == GYRE_CASE_DONE && !c->on) {
+            gyre_panic("gyre_case_done of a NULL context");
+        }
     }
     return 0;
 }
 
-/* --- trying ---------------------------------------------------------------------------------- */
-
+/* With the lock of its channel held, which is released unless it returns -EAGAIN. */
 static int try_chan(struct gyre_case *c, struct gyre_chan *chan)
 {
     return c->kind == GYRE_CASE_SEND ? gyre_chan_put(chan, c->element)
@@ -113,55 +136,21 @@ static int try_chan(struct gyre_case *c, struct gyre_chan *chan)
 }
 
 /* True: it is done, its result stored. */
-static bool try_case(struct gyre_case *c)
+static bool try_alone(struct gyre_case *c)
 {
-    struct gyre_chan *chan;
+    struct gyre_chan *chan = c->on;
     int result;
 
-    switch (c->kind) {
-    case GYRE_CASE_SEND:
-    case GYRE_CASE_RECV:
-        chan = c->on.chan;
-        if (!chan)
-            return false;
-        spin_lock(&chan->lock);
-        result = try_chan(c, chan);
-        if (result == -EAGAIN) {
-            spin_unlock(&chan->lock);
-            return false;
-        }
-        c->result = result;
-        return true;
-    case GYRE_CASE_DONE:
-        c->result = context_error(c->on.context);
-        return c->result != 0;
-    case GYRE_CASE_AFTER:
-        c->result = 0;
-        return c->on.duration <= 0;
-    default:
+    if (c->kind != GYRE_CASE_SEND && c->kind != GYRE_CASE_RECV)
+        return true; /* ready once, ready for good */
+    spin_lock(&chan->lock);
+    result = try_chan(c, chan);
+    if (unlikely(result == -EAGAIN)) {
+        spin_unlock(&chan->lock);
         return false;
     }
-}
-
-/*
- * All permutations are equally likely, so are all cases that are ready. They are
- * drawn one by one: most selects end at the first or second.
- */
-static int try_each(struct selection *s)
-{
-    struct random *random = &worker_current()->random;
-    struct gyre_case *cases = s->cases;
-
-    for (unsigned i = 0; i < s->count; i++) {
-        unsigned j = i + (i + 1 < s->count ? random_below(random, s->count - i) : 0);
-        uint16_t chosen = cases[j].waiter.poll_order;
-
-        cases[j].waiter.poll_order = cases[i].waiter.poll_order;
-        cases[i].waiter.poll_order = chosen;
-        if (try_case(&cases[chosen]))
-            return chosen;
-    }
-    return -EAGAIN;
+    c->result = result;
+    return true;
 }
 
 /* --- all locks ------------------------------------------------------------------------------- */
@@ -178,7 +167,7 @@ static void sort_locks(struct selection *s)
 
     for (unsigned gap = s->locks / 2; gap; gap /= 2)
         for (unsigned i = gap; i < s->locks; i++) {
-            uint16_t moved = cases[i].waiter.lock_order;
+            unsigned moved = cases[i].waiter.lock_order;
             unsigned j = i;
 
             for (; j >= gap && comes_before(s, moved, cases[j - gap].waiter.lock_order); j -= gap)
@@ -194,14 +183,14 @@ static int prepare_locks(struct selection *s)
 
         if (c->kind == GYRE_CASE_DONE) {
             struct gyre_chan *done;
-            int error = gyre_context_done_chan(c->on.context, &done);
+            int error = gyre_context_done_chan(c->on, &done);
 
             if (error)
                 return error;
             c->element = done;
         }
         if (chan_of(c))
-            s->cases[s->locks++].waiter.lock_order = (uint16_t)i;
+            s->cases[s->locks++].waiter.lock_order = i;
     }
     sort_locks(s);
     return 0;
@@ -243,19 +232,21 @@ static void unlock_others(const struct selection *s, const struct gyre_chan *rel
 /* With all locks held, which are released when a case is done. */
 static int try_locked(struct selection *s)
 {
-    for (unsigned i = 0; i < s->count; i++) {
-        unsigned chosen = s->cases[i].waiter.poll_order;
-        struct gyre_case *c = &s->cases[chosen];
-        struct gyre_chan *chan = chan_of(c);
-        int result;
+    int chosen;
 
-        if (!chan)
-            continue;
-        result = try_chan(c, chan);
+    while ((chosen = choose(s)) >= 0) {
+        struct gyre_case *c = &s->cases[chosen];
+        struct gyre_chan *chan = NULL;
+        int result = 0;
+
+        if (c->kind == GYRE_CASE_SEND || c->kind == GYRE_CASE_RECV) {
+            chan = c->on;
+            result = try_chan(c, chan);
+        }
         if (result != -EAGAIN) {
             unlock_others(s, chan);
             c->result = result;
-            return (int)chosen;
+            return chosen;
         }
     }
     return -EAGAIN;
@@ -343,7 +334,7 @@ static int select_slowly(struct selection *s)
     if (s->after) {
         int64_t when;
 
-        if (__builtin_add_overflow(clock_now(), s->after->on.duration, &when))
+        if (__builtin_add_overflow(clock_now(), s->after->duration, &when))
             when = INT64_MAX;
         gyre_sleeper_init(&s->sleeper, s->self, when);
         s->sleeper.woken = choose_after;
@@ -371,8 +362,10 @@ int gyre_select_n(struct gyre_case *cases, size_t count)
     int chosen, error;
 
     s.self = coro_required("gyre_select");
+    if (unlikely(count > CASES_MAX))
+        return -EINVAL;
     s.cases = cases;
-    s.count = count <= CASES_MAX ? (unsigned)count : CASES_MAX + 1;
+    s.count = (unsigned)count;
     s.locks = 0;
     s.default_case = -1;
     s.after = NULL;
@@ -382,14 +375,14 @@ int gyre_select_n(struct gyre_case *cases, size_t count)
     error = look_at_cases(&s);
     if (unlikely(error))
         return error;
-    chosen = try_each(&s);
-    if (chosen == -EAGAIN)
+    chosen = choose(&s);
+    if (chosen < 0 || unlikely(!try_alone(&cases[chosen])))
         chosen = select_slowly(&s);
     if (unlikely(chosen < 0))
         return chosen;
     if (unlikely(cases[chosen].result == RESULT_CLOSED))
-        gyre_chan_panic(cases[chosen].on.chan, "send on closed");
+        gyre_chan_panic(cases[chosen].on, "send on closed");
     if (cases[chosen].kind == GYRE_CASE_DONE)
-        cases[chosen].result = context_error(cases[chosen].on.context);
+        cases[chosen].result = context_error(cases[chosen].on);
     return chosen;
 }
