@@ -1,0 +1,1 @@
+// Empty: a file of assembly lets procs.go declare functions that are defined elsewhere.
