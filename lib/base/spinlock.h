@@ -6,6 +6,7 @@
 #ifndef GYRE_LIB_BASE_SPINLOCK_H
 #define GYRE_LIB_BASE_SPINLOCK_H
 
+#include "base/explore.h"
 #include "base/macros.h"
 
 #include <sched.h>
@@ -25,15 +26,25 @@ static inline void cpu_relax(void)
 #endif
 }
 
-static inline bool spin_try_lock(struct spinlock *lock)
+static inline bool spin_exchange(struct spinlock *lock)
 {
     /* Acquire: pairs with the release in spin_unlock. */
     return !atomic_exchange_explicit(&lock->held, true, memory_order_acquire);
 }
 
+static inline bool spin_try_lock(struct spinlock *lock)
+{
+    if (!spin_exchange(lock))
+        return false;
+    explore_close();
+    return true;
+}
+
 static inline void spin_lock(struct spinlock *lock)
 {
-    while (unlikely(!spin_try_lock(lock))) {
+    explore_point();
+    explore_close();
+    while (unlikely(!spin_exchange(lock))) {
         for (int spins = 0; atomic_load_explicit(&lock->held, memory_order_relaxed); spins++) {
             if (spins < 100)
                 cpu_relax();
@@ -45,7 +56,8 @@ static inline void spin_lock(struct spinlock *lock)
 
 static inline void spin_unlock(struct spinlock *lock)
 {
-    /* Release: what was written under the lock is seen by the next spin_try_lock. */
+    explore_open();
+    /* Release: what was written under the lock is seen by the next spin_exchange. */
     atomic_store_explicit(&lock->held, false, memory_order_release);
 }
 

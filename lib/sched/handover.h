@@ -5,6 +5,7 @@
 #ifndef GYRE_LIB_SCHED_HANDOVER_H
 #define GYRE_LIB_SCHED_HANDOVER_H
 
+#include "base/explore.h"
 #include "sched/pick.h"
 
 /* Before every switch away, the last one too: the next coroutine takes the rest as it finds it. */
@@ -25,8 +26,11 @@ static inline void handover_commit(struct worker *worker)
 {
     commit_fn commit = worker->commit;
 
-    if (commit)
-        commit(worker, worker->previous, worker->commit_argument);
+    if (!commit)
+        return;
+    explore_close();
+    commit(worker, worker->previous, worker->commit_argument);
+    explore_open();
 }
 
 /* What every coroutine does first when it gets the processor. */

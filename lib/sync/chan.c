@@ -101,6 +101,7 @@ int gyre_chan_put(struct gyre_chan *chan, const void *element)
         give_element(chan, receiver->element, element);
         receiver->result = 1;
         spin_unlock(&chan->lock);
+        explore_point();
         gyre_ready(receiver->waiter.coro);
         return 0;
     }
@@ -121,6 +122,7 @@ static int take_from_sender(struct gyre_chan *chan, struct gyre_case *sender, vo
     }
     sender->result = 0;
     spin_unlock(&chan->lock);
+    explore_point();
     gyre_ready(sender->waiter.coro);
     return 1;
 }
@@ -320,6 +322,7 @@ static void close_chan(struct gyre_chan *chan, int error)
         claimed = waiter->next;
         if (waiting->result != RESULT_CLOSED)
             zero_element(chan, waiting->element);
+        explore_point();
         gyre_ready(waiter->coro);
     }
 }

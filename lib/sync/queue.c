@@ -1,6 +1,7 @@
 /* Queues of waiters: coroutines that park, threads that sleep on a futex. */
 #include "sync/queue.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -46,9 +47,28 @@ void gyre_sync_waiter_init(struct gyre_sync_waiter *waiter, bool interruptible)
 {
     waiter->coro = coro_current();
     waiter->interruptible = interruptible && waiter->coro;
-    waiter->queued = waiter->granted = false;
+    waiter->queued = waiter->asleep = waiter->granted = false;
     waiter->units = 0;
-    atomic_store_explicit(&waiter->word, 0, memory_order_relaxed);
+}
+
+void gyre_sync_take(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter,
+                    struct sync_taken *taken)
+{
+    gyre_sync_remove(queue, waiter);
+    if (!waiter->asleep || (waiter->interruptible && !wait_claim(waiter->coro, WAIT_WOKEN)))
+        return;
+    waiter->next = NULL;
+    if (taken->last)
+        taken->last->next = waiter;
+    else
+        taken->first = waiter;
+    taken->last = waiter;
+}
+
+void gyre_sync_take_all(struct gyre_sync_queue *queue, struct sync_taken *taken)
+{
+    while (queue->first)
+        gyre_sync_take(queue, queue->first, taken);
 }
 
 static void commit_wait(struct worker *worker, struct gyre_coro *self, void *guard)
@@ -70,10 +90,19 @@ static void commit_wait_interruptible(struct worker *worker, struct gyre_coro *s
 
 static void sleep_thread(struct gyre_sync_waiter *waiter, struct spinlock *guard)
 {
+    atomic_store_explicit(&waiter->word, 0, memory_order_relaxed);
     spin_unlock(guard);
-    /* Acquire: pairs with the release in gyre_sync_ready. */
+    /* Acquire: pairs with the release in wake_thread. */
     while (!atomic_load_explicit(&waiter->word, memory_order_acquire))
         syscall(SYS_futex, &waiter->word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+}
+
+static void wake_thread(struct gyre_sync_waiter *waiter)
+{
+    /* Release: what the waker did is seen by the thread, which may be gone after the store: waking
+     * an address where nobody sleeps, or another does, is harmless. */
+    atomic_store_explicit(&waiter->word, 1, memory_order_release);
+    syscall(SYS_futex, &waiter->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 int gyre_sync_wait(struct gyre_sync_waiter *waiter, struct gyre_sync_queue *queue,
@@ -81,6 +110,7 @@ int gyre_sync_wait(struct gyre_sync_waiter *waiter, struct gyre_sync_queue *queu
 {
     struct gyre_coro *self = waiter->coro;
 
+    waiter->asleep = true;
     if (!self) {
         sleep_thread(waiter, guard);
         return 0;
@@ -96,60 +126,29 @@ int gyre_sync_wait(struct gyre_sync_waiter *waiter, struct gyre_sync_queue *queu
         if (wait_finish(self))
             return 0;
         spin_lock(guard);
+        if (!waiter->queued) {
+            spin_unlock(guard);
+            return 1;
+        }
         error = coro_error(self);
         if (error) {
-            if (waiter->queued)
-                gyre_sync_remove(queue, waiter);
+            gyre_sync_remove(queue, waiter);
             return error;
         }
-        /* Interrupted for nothing; a waker that came meanwhile has passed it over. */
-        if (!waiter->queued)
-            gyre_sync_prepend(queue, waiter);
     }
 }
 
-void gyre_sync_ready(struct gyre_sync_waiter *waiter)
+void gyre_sync_ready(struct sync_taken *taken)
 {
-    if (waiter->coro) {
-        gyre_ready(waiter->coro);
-        return;
-    }
-    /* Release: what the waker did is seen by the thread, which may be gone after the store: waking
-     * an address where nobody sleeps, or another, is harmless. */
-    atomic_store_explicit(&waiter->word, 1, memory_order_release);
-    syscall(SYS_futex, &waiter->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
+    struct gyre_sync_waiter *waiter = taken->first;
 
-struct gyre_sync_waiter *gyre_sync_claim_first(struct gyre_sync_queue *queue)
-{
-    struct gyre_sync_waiter *waiter;
+    while (waiter) {
+        struct gyre_sync_waiter *next = waiter->next;
 
-    while ((waiter = queue->first)) {
-        gyre_sync_remove(queue, waiter);
-        if (sync_claim(waiter))
-            return waiter;
-    }
-    return NULL;
-}
-
-struct gyre_sync_waiter *gyre_sync_claim_all(struct gyre_sync_queue *queue)
-{
-    struct gyre_sync_waiter *first = NULL, **end = &first, *waiter;
-
-    while ((waiter = gyre_sync_claim_first(queue))) {
-        *end = waiter;
-        end = &waiter->next;
-    }
-    *end = NULL;
-    return first;
-}
-
-void gyre_sync_ready_all(struct gyre_sync_waiter *first)
-{
-    while (first) {
-        struct gyre_sync_waiter *next = first->next;
-
-        gyre_sync_ready(first);
-        first = next;
+        if (waiter->coro)
+            gyre_ready(waiter->coro);
+        else
+            wake_thread(waiter);
+        waiter = next;
     }
 }

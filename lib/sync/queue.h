@@ -2,13 +2,21 @@
  * Who waits for a sync object, in order, and how they are woken; channels have their own.
  *
  * Each object has a guard, a spinlock, under which its queue changes. A waiter lives on the stack
- * of the coroutine, or of the thread that is no worker, that waits. Who wakes one takes it off
- * the queue and claims it under the guard, and then, better without it, readies it: between the two
- * it can't go away. A claim fails only when the waiter was interrupted: what it should have got
- * goes to the next.
+ * of the coroutine, or of the thread that is no worker, that waits.
+ *
+ * What decides is who takes a waiter off the queue, under the guard: a waker, and then it has what
+ * it waited for, or itself, once its context has ended. An interrupted one looks under the guard:
+ * off the queue, it was woken, and its context's end comes too late. So nothing that was given is
+ * ever lost or has to be passed on; the claim of the wait only tells who readies the coroutine.
+ * Rejected: a waker that passes over those it can't claim, for an interruption may be for nothing
+ * (a shield), and the one passed over would then wait for what is past.
  *
  * The guard is held from before the waiter is queued until its coroutine's registers are saved (the
- * commit of the park releases it), so nobody can find one that still runs.
+ * commit of the park releases it), so nobody can find one that still runs. A condition's waiter
+ * is queued before it sleeps, and says so (`asleep`).
+ *
+ * The storage of an object belongs to who used it last: a waker touches nothing of it after what
+ * lets another one through, and readies those it took after that.
  */
 #ifndef GYRE_LIB_SYNC_QUEUE_H
 #define GYRE_LIB_SYNC_QUEUE_H
@@ -23,8 +31,14 @@ struct gyre_sync_waiter {
     _Atomic(uint32_t) word;
     bool queued;
     bool interruptible; /* the end of its context wakes it; a thread's never */
+    bool asleep;        /* must be readied when taken off */
     bool granted;       /* set by the waker for itself: it need not compete */
     int64_t units;      /* what a semaphore's waiter asks for; when a mutex's began to wait */
+};
+
+/* Those taken off a queue who must be readied. */
+struct sync_taken {
+    struct gyre_sync_waiter *first, *last;
 };
 
 /* The public structs are C++ too, and have no atomic types: their words are these. */
@@ -36,11 +50,13 @@ static inline struct spinlock *sync_guard(uint32_t *guard)
 
 static inline _Atomic(uint32_t) *sync_word(uint32_t *word)
 {
+    explore_point();
     return (_Atomic(uint32_t) *)word;
 }
 
 static inline _Atomic(uint64_t) *sync_long(uint64_t *word)
 {
+    explore_point();
     return (_Atomic(uint64_t) *)word;
 }
 
@@ -48,11 +64,6 @@ static inline bool sync_queue_empty(const struct gyre_sync_queue *queue)
 {
     return !queue->first;
 }
-
-/* All of these under the guard. */
-void gyre_sync_append(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter);
-void gyre_sync_prepend(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter);
-void gyre_sync_remove(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter);
 
 /* Fills in a waiter for the caller, a coroutine or a thread. */
 void gyre_sync_waiter_init(struct gyre_sync_waiter *waiter, bool interruptible);
@@ -63,32 +74,37 @@ static inline int sync_error(const struct gyre_sync_waiter *waiter)
     return waiter->interruptible ? coro_error(waiter->coro) : 0;
 }
 
+/* The look at entry of a call that can be cancelled; a thread has no context. */
+static inline int sync_entry_error(void)
+{
+    struct gyre_coro *self = coro_current();
+
+    return self ? coro_error(self) : 0;
+}
+
+/* All of these under the guard. */
+void gyre_sync_append(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter);
+void gyre_sync_prepend(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter);
+void gyre_sync_remove(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter);
+
 /*
- * Waits until woken: the guard is held at entry, the waiter in the queue. Returns 0, and the guard
- * is no longer held; or, once the context of an interruptible waiter has ended, its error: then the
- * guard is held again, and the waiter off the queue.
+ * Takes a waiter off for good: it has been woken. From then on it may be gone as soon as the guard
+ * is free, unless it was put into `taken`.
+ */
+void gyre_sync_take(struct gyre_sync_queue *queue, struct gyre_sync_waiter *waiter,
+                    struct sync_taken *taken);
+void gyre_sync_take_all(struct gyre_sync_queue *queue, struct sync_taken *taken);
+
+/*
+ * Waits until taken off: the guard is held at entry, the waiter in the queue. Returns, and the
+ * guard is no longer held, 0; or 1 when it was interrupted as well, so that nobody readies it and
+ * it may return before its waker is done. Or, once the context of an interruptible waiter has
+ * ended, its error: then the guard is held again, and the waiter off the queue.
  */
 int gyre_sync_wait(struct gyre_sync_waiter *waiter, struct gyre_sync_queue *queue,
                    struct spinlock *guard, enum park_reason reason);
 
-/* Under the guard, off the queue: false when it was interrupted, and must not be readied. */
-static inline bool sync_claim(struct gyre_sync_waiter *waiter)
-{
-    return !waiter->interruptible || wait_claim(waiter->coro, WAIT_WOKEN);
-}
-
-/* After the claim, with or without the guard: *waiter is gone after it. */
-void gyre_sync_ready(struct gyre_sync_waiter *waiter);
-
-/*
- * Takes the first that can be claimed off the queue, NULL: none is there. Under the guard.
- */
-struct gyre_sync_waiter *gyre_sync_claim_first(struct gyre_sync_queue *queue);
-
-/* Claims all; they are linked by `next`, in order. Under the guard. */
-struct gyre_sync_waiter *gyre_sync_claim_all(struct gyre_sync_queue *queue);
-
-/* Readies those of gyre_sync_claim_all. */
-void gyre_sync_ready_all(struct gyre_sync_waiter *first);
+/* Readies those taken, in order, with or without the guard: their waiters are gone after it. */
+void gyre_sync_ready(struct sync_taken *taken);
 
 #endif
