@@ -16,10 +16,11 @@ import subprocess
 import sys
 import time
 
+import golang
 import report
 from run import Plan, Runner, Samples
 from subjects import QUICK, RAW_EPOLL, RAW_IO_URING, Subject
-from works import GROUPS, NAMES, Idle, Micro
+from works import GROUPS, NAMES, SETS, Idle, Micro, Vocabulary
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "bench")
@@ -41,7 +42,8 @@ def parse_arguments(arguments):
         prog="scripts/bench",
         description="Measures gyre next to raw io_uring and raw epoll. Builds a release into "
         "build/bench and writes build/bench/latest.json anew.",
-        epilog="WORK is a name or a pattern (echo_64b_1000c_*); without any, all are measured. "
+        epilog="WORK is a name, a pattern (echo_64b_1000c_*) or `vocabulary`, all that has a "
+        "counterpart in Go; without any, all are measured. "
         "The server runs on one CPU and the load on another: on a machine with two, nothing else "
         "should run.")
     parser.add_argument("work", nargs="*", metavar="WORK")
@@ -62,8 +64,9 @@ def parse_arguments(arguments):
                         help="added to the priority of server and load (0; below 0 needs root)")
     parser.add_argument("--no-build", action="store_true", help="measure what was built last")
     options = parser.parse_args(arguments)
+    options.loop = None  # seconds of a loop in the vocabulary
     for name, full, quick in (("rounds", 30, 5), ("trials", 7, 1), ("seconds", 0.6, 0.3),
-                              ("warm_up", 0.3, 0.15)):
+                              ("warm_up", 0.3, 0.15), ("loop", 0.2, 0.03)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else full)
     usable = os.sched_getaffinity(0)
@@ -76,7 +79,7 @@ def choose_groups(parser, patterns):
     """The groups to run, and the works to report."""
     wanted = set()
     for pattern in patterns or ["*"]:
-        found = fnmatch.filter(NAMES, pattern)
+        found = SETS.get(pattern) or fnmatch.filter(NAMES, pattern)
         if not found:
             parser.error(f"no such work: {pattern} (see --list)")
         wanted.update(found)
@@ -87,9 +90,9 @@ def command(*words):
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def build(say):
-    """Builds the programs; returns their paths by "folder/name". What does not compile is named
-    and left out: the others can be measured without it."""
+def build(groups, say):
+    """Builds the programs that the groups need; returns their paths by "folder/name". What does not
+    compile is named and left out: the others can be measured without it."""
     if not os.path.exists(os.path.join(BUILD, "build.ninja")):
         done = command("meson", "setup", BUILD, "--buildtype=release", "-Dtests=disabled")
         if done.returncode:
@@ -104,20 +107,25 @@ def build(say):
             say(f"bench: {path} does not build:\n{done.stdout[-2000:]}")
         else:
             programs[path] = target["filename"][0]
+    if any(isinstance(group, Vocabulary) for group in groups):
+        program = golang.build(ROOT, os.path.join(BUILD, "go"), say)
+        if program:
+            programs["go/vocabulary"] = program
     return programs
 
 
 def targets():
     done = command("meson", "introspect", BUILD, "--targets")
-    wanted = ("perf/load", "perf/micro", "perf/switch", "perf/touch", "perf/raw_epoll", "perf/raw_io_uring",
-              "examples/echo", "examples/http")
+    wanted = ("perf/load", "perf/micro", "perf/switch", "perf/touch", "perf/vocabulary",
+              "perf/raw_epoll", "perf/raw_io_uring", "examples/echo", "examples/http")
     return [t for t in json.loads(done.stdout or "[]") if t["type"] == "executable"
             and os.path.relpath(t["filename"][0], BUILD) in wanted]
 
 
 def built():
-    return {os.path.relpath(t["filename"][0], BUILD): t["filename"][0] for t in targets()
-            if os.path.exists(t["filename"][0])}
+    paths = {os.path.relpath(t["filename"][0], BUILD): t["filename"][0] for t in targets()}
+    paths["go/vocabulary"] = os.path.join(BUILD, "go", "vocabulary")
+    return {name: path for name, path in paths.items() if os.path.exists(path)}
 
 
 def families(kind, programs, options):
@@ -157,7 +165,7 @@ class Bench:
                 subjects.append(Subject(name, "", program))
             else:
                 self.say(f"{group.name}: {name} is skipped, {program} is not built")
-        rounds = min(group.most, 3) if self.options.quick else group.most
+        rounds = group.quick if self.options.quick else group.most
         if subjects:
             self.runner.rounds(group, subjects, rounds, deadline)
 
@@ -250,13 +258,14 @@ def main():
     def say(line):
         print(line, file=sys.stderr, flush=True)
 
-    programs = built() if options.no_build else build(say)
+    programs = built() if options.no_build else build(groups, say)
     raise_descriptor_limit()
     bench = Bench(options, programs, say)
     bench.run(groups, start + QUICK_SECONDS if options.quick else None)
 
     entries = [e for e in report.results(groups, bench.samples) if e["work"] in wanted]
     ratio_entries = [e for e in report.ratios(groups, bench.samples) if e["work"] in wanted]
+    target_entries = report.targets(groups, entries, ratio_entries)
     failures = [{"load": load, "subject": subject, "reason": reason}
                 for (load, subject), reason in bench.runner.failures.items()]
     document = {
@@ -268,12 +277,15 @@ def main():
                       "load_cpus": sorted(options.load_cpus), "nice": options.nice},
         "results": entries,
         "ratios": ratio_entries,
+        "targets": target_entries,
         "loads": load_details(bench.samples, bench.rates),
         "failures": failures,
     }
     path = os.path.join(BUILD, "latest.json")
     report.write(path, document)
     print(report.table(entries, ratio_entries))
+    if target_entries:
+        print("\n" + report.verdicts(target_entries))
     for failure in failures:
         print(f"failed: {failure['load']} {failure['subject']}: {failure['reason']}")
     say(f"{time.monotonic() - start:.0f} s; {os.path.relpath(path, ROOT)}")

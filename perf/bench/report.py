@@ -5,10 +5,12 @@ import os
 import platform
 import subprocess
 
+import golang
 from stats import median, paired_ratio, spread
 
 BASELINES = ("raw_io_uring", "raw_epoll")
-FLOORS = (*BASELINES, "raw_touch", "other")
+FLOORS = (*BASELINES, "raw_touch", "go", "other")
+NO_RATIO = ("share", "times", "most/least")  # are ratios already
 
 
 def machine():
@@ -34,6 +36,7 @@ def machine():
         "kernel": platform.release(),
         "mitigations": mitigations,
         "congestion_control": congestion,
+        "go": golang.version(),
     }
 
 
@@ -68,7 +71,9 @@ def results(groups, samples):
 def ratios(groups, samples):
     entries = []
     for group in groups:
-        for work, (_, field) in group.works.items():
+        for work, (unit, field) in group.works.items():
+            if unit in NO_RATIO:
+                continue
             for subject in ("gyre", "raw_io_uring"):
                 for baseline in FLOORS:
                     if subject == baseline:
@@ -79,6 +84,23 @@ def ratios(groups, samples):
                         entries.append({"work": work, "subject": subject, "baseline": baseline,
                                         **ratio})
     return entries
+
+
+def targets(groups, entries, ratio_entries):
+    """One entry per target of what was measured: met or missed, judged by the median."""
+    ours = {e["work"]: e for e in entries if e["subject"] == "gyre"}
+    against = {(r["work"], r["baseline"]): r for r in ratio_entries if r["subject"] == "gyre"}
+    found = []
+    for group in groups:
+        for target in getattr(group, "targets", ()):
+            measured = against.get((target.work, target.of)) if target.of else ours.get(target.work)
+            if measured:
+                found.append({
+                    "work": target.work, "of": target.of, "at_most": target.at_most,
+                    "unit": None if target.of else measured["unit"],
+                    "median": measured["median"], "low": measured["low"], "high": measured["high"],
+                    "verdict": "met" if measured["median"] <= target.at_most else "missed"})
+    return found
 
 
 def number(value):
@@ -125,6 +147,20 @@ def table(entries, ratio_entries):
             cell.rjust(width) if i in (2, 5) else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(shown, widths))).rstrip())
     return "\n".join(lines)
+
+
+def verdicts(target_entries):
+    """A line per target; with the quartiles of a figure, the 95 % interval of a ratio."""
+    rows = [("target", "at most", "measured", "", "")]
+    for entry in target_entries:
+        what = f"of {entry['of']}" if entry["of"] else entry["unit"]
+        spread_text = ("" if entry["low"] is None
+                       else f"[{number(entry['low'])} {number(entry['high'])}]")
+        rows.append((entry["work"], f"{number(entry['at_most'])} {what}",
+                     number(entry["median"]), spread_text, entry["verdict"]))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+                     for row in rows)
 
 
 def write(path, document):

@@ -7,7 +7,7 @@ import time
 
 from stats import median
 from subjects import Failure, Server, environment, placed
-from works import Idle, Micro
+from works import Idle, Micro, Vocabulary
 
 
 class Plan:
@@ -21,6 +21,7 @@ class Plan:
         self.warm_up = options.warm_up
         self.trials = options.trials
         self.rounds = options.rounds
+        self.loop = options.loop
         self.programs = programs  # paths by "folder/name"
 
 
@@ -34,7 +35,7 @@ class Samples:
         self.rows.setdefault((group, subject), []).append(row)
 
     def column(self, group, subject, field):
-        return [row and row[field] for row in self.rows.get((group, subject), [])]
+        return [row and row.get(field) for row in self.rows.get((group, subject), [])]
 
     def median(self, group, subject, field):
         values = [v for v in self.column(group, subject, field) if v is not None]
@@ -65,6 +66,8 @@ def run_load(plan, load, subject, rate):
 
 def run_micro(plan, micro, subject):
     program, *arguments = micro.commands[subject.name]
+    if isinstance(micro, Vocabulary):
+        arguments.append(str(max(plan.loop, micro.least)))
     cpus = os.sched_getaffinity(0)
     try:
         done = subprocess.run(
