@@ -82,7 +82,7 @@ int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
 unsigned gyre_ring_reap(struct ring *ring, void *worker)
 {
     struct io_uring_cq *cq = &ring->uring.cq;
-    unsigned head, tail, count;
+    unsigned head, tail, count, extra = 0;
 
     /* Acquire by the try-lock: what the last reaper wrote to targets is seen here. */
     if (!ring_completed(ring) || !spin_try_lock(&ring->reap_lock))
@@ -98,6 +98,7 @@ unsigned gyre_ring_reap(struct ring *ring, void *worker)
         unsigned flags = cqe->flags;
 
         head++;
+        extra += (flags & IORING_CQE_F_MORE) != 0;
         /* Release: the kernel may overwrite the entry only after it was read. */
         __atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);
         if (data) {
@@ -108,6 +109,7 @@ unsigned gyre_ring_reap(struct ring *ring, void *worker)
             target->complete(target, worker, result, flags, (unsigned)(data >> 48));
         }
     }
+    ring->extra += extra;
     spin_unlock(&ring->reap_lock);
     return count;
 }

@@ -46,6 +46,7 @@ struct ring {
     bool wake_armed; /* the poll is on; its final completion says that it must be armed again */
     struct ring_target wake_target;
     _Alignas(CACHE_LINE) struct spinlock reap_lock;
+    uint32_t extra; /* completions reaped that were no submission's last; under the lock */
 };
 
 /* Sets up on the calling thread, which becomes the only submitter. Returns 0 or -errno. */
@@ -95,6 +96,17 @@ static inline bool ring_completed(const struct ring *ring)
     /* Acquire: pairs with the kernel's release of the tail. */
     return __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE) !=
            __atomic_load_n(cq->khead, __ATOMIC_RELAXED);
+}
+
+/*
+ * How many submissions have not had their last completion reaped, but for the ring's own. By the
+ * owner, where nobody else reaps this ring.
+ */
+static inline uint32_t ring_in_flight(const struct ring *ring)
+{
+    uint32_t ended = __atomic_load_n(ring->uring.cq.khead, __ATOMIC_RELAXED) - ring->extra;
+
+    return ring->uring.sq.sqe_tail - ended - __atomic_load_n(&ring->wake_armed, __ATOMIC_RELAXED);
 }
 
 /*

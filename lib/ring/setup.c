@@ -18,6 +18,8 @@
 
 enum { PROBE_OPERATIONS = 256 };
 
+enum { WAKE_MESSAGE = 1 }; /* the generation that tells it from the poll's completions */
+
 /* Kernel worker threads a ring may start: for files, and for what blocks without end. */
 enum { BOUNDED_WORKERS = 4, UNBOUNDED_WORKERS = 8 };
 
@@ -107,6 +109,7 @@ static int send_message(struct ring *ring)
     sqe.opcode = IORING_OP_MSG_RING;
     sqe.fd = ring->uring.ring_fd;
     sqe.addr = ABI_MSG_DATA;
+    sqe.off = ring_user_data(&ring->wake_target, WAKE_MESSAGE);
     if (syscall(__NR_io_uring_register, -1, ABI_REGISTER_SEND_MSG_RING, &sqe, 1) < 0)
         return -errno;
     return 0;
@@ -119,8 +122,9 @@ static void wake_completed(struct ring_target *target, void *worker, int result,
 
     (void)worker;
     (void)result;
-    (void)generation;
-    if (!(flags & IORING_CQE_F_MORE))
+    if (generation == WAKE_MESSAGE)
+        ring->extra++; /* another thread's */
+    else if (!(flags & IORING_CQE_F_MORE))
         __atomic_store_n(&ring->wake_armed, false, __ATOMIC_RELAXED);
 }
 
@@ -129,6 +133,7 @@ static int setup_wake(struct ring *ring)
     struct io_uring_cqe *cqe;
 
     ring->wake_fd = -1;
+    ring->wake_target.complete = wake_completed;
     if (!send_message(ring)) {
         ring->send_msg_ring = true;
         if (!io_uring_peek_cqe(&ring->uring, &cqe))
@@ -138,7 +143,6 @@ static int setup_wake(struct ring *ring)
     ring->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ring->wake_fd < 0)
         return -errno;
-    ring->wake_target.complete = wake_completed;
     return 0;
 }
 
@@ -178,6 +182,7 @@ int gyre_ring_init(struct ring *ring, unsigned entries)
     (void)io_uring_register_iowq_max_workers(&ring->uring, limits);
     (void)io_uring_register_ring_fd(&ring->uring);
     use_identity_array(ring);
+    ring->extra = *ring->uring.cq.khead - ring->uring.sq.sqe_tail; /* of the trials above */
     return 0;
 }
 

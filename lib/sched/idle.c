@@ -15,7 +15,7 @@
  * The just-woken slot takes no part: its worker runs it next. It is stolen only from a worker
  * that did not move on for a while.
  */
-#include "sched/worker.h"
+#include "sched/quiet.h"
 
 #include "base/clock.h"
 
@@ -240,7 +240,7 @@ static void sleep_until_woken(struct worker *worker)
         return;
     }
     next = timers_next(&worker->timers);
-    if (next != INT64_MAX) {
+    if (next != INT64_MAX && !clock_is_virtual()) {
         timeout = next - clock_now();
         if (timeout < 0)
             timeout = 0;
@@ -267,7 +267,8 @@ struct gyre_coro *gyre_idle_find(struct worker *worker)
         if (ring_completed(&worker->ring) || !mailbox_empty(&worker->mailbox))
             return NULL;
     }
-    sleep_until_woken(worker);
+    if (likely(!worker->quiet) || !gyre_quiet_idle(worker))
+        sleep_until_woken(worker);
     return NULL;
 }
 

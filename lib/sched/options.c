@@ -101,9 +101,11 @@ static int read_debug(struct debug_topics *debug)
         size_t length = strcspn(text, ",");
 
         if (length == 4 && !memcmp(text, "ring", 4))
-            debug->ring = 1;
+            debug->ring = true;
+        else if (length == 6 && !memcmp(text, "checks", 6))
+            debug->checks = true;
         else if (length)
-            return refuse("GYRE_DEBUG", text, "topics separated by commas: ring");
+            return refuse("GYRE_DEBUG", text, "topics separated by commas: ring, checks");
         text += length + (text[length] == ',');
     }
     return 0;

@@ -4,11 +4,29 @@
 
 #include <gyre/run.h>
 
+#include <stdbool.h>
+
 enum { WORKERS_MAX = 1024 };
 
 struct debug_topics {
-    int ring;
+    bool ring, checks;
 };
+
+/* What a test wants of the scheduler besides, and what came of it. */
+struct run_settings {
+    bool checks;
+    bool alone; /* one worker, whatever the options say; it keeps still for gyre_quiet_wait */
+    bool virtual_clock; /* of that one worker: see quiet.c */
+    bool shuffled;
+
+    uint64_t seed;
+    bool deadlocked;
+    size_t leaks; /* coroutines, contexts */
+};
+
+/* gyre_run_options; settings may be NULL. Its results are not touched where it could not start. */
+int gyre_run_settings(gyre_fn fn, void *arg, const struct gyre_options *options,
+                      struct run_settings *settings);
 
 /*
  * Fills *options from asked (may be NULL) and the environment; workers stays 0 where nobody gave a

@@ -92,6 +92,14 @@ static inline struct gyre_coro *pick_local(struct worker *worker)
     return worker->alone ? pick_from_queues(worker, true) : pick_from_queues(worker, false);
 }
 
+/* Whether something can run here, besides the caller. */
+static inline bool has_local_work(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->slot, memory_order_relaxed) ||
+           deque_count(&worker->deque) || fifo_count(&worker->fifo) || worker->private_first ||
+           worker->shuffle.count;
+}
+
 /* Counts a pick; true: it is time to poll. */
 static inline bool count_pick(struct worker *worker)
 {

@@ -10,12 +10,15 @@
  * blocks are looked at, again each millisecond, until none lives or the grace is over.
  */
 
+#include "base/checks.h"
 #include "base/clock.h"
 #include "base/message.h"
 #include "base/panic.h"
 #include "coro/overflow.h"
 #include "sched/children.h"
 #include "sched/options.h"
+#include "sched/quiet.h"
+#include "sched/report.h"
 #include "sched/spawn.h"
 
 #include <errno.h>
@@ -28,7 +31,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { STACK_OF_MAIN = 8 << 20, REPORT_MAX = 20 };
+enum { STACK_OF_MAIN = 8 << 20 };
 
 struct main_call {
     gyre_fn fn;
@@ -189,7 +192,7 @@ static uint64_t fresh_seed(void)
     uint64_t seed = 0;
 
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed || !seed)
-        seed = (uint64_t)clock_now() | 1;
+        seed = (uint64_t)clock_real() | 1;
     return seed;
 }
 
@@ -226,6 +229,8 @@ static void choose_workers(struct gyre_runtime *runtime)
     const struct cpus *cpus = &runtime->cpus;
 
     runtime->worker_count = options->workers ? options->workers : cpus->recommended;
+    if (runtime->settings && runtime->settings->alone)
+        runtime->worker_count = 1;
     runtime->pinned = options->pinning == GYRE_PINNING_ON ||
                       (options->pinning == GYRE_PINNING_AUTO &&
                        runtime->worker_count == cpus->usable && cpus->recommended == cpus->usable);
@@ -265,7 +270,8 @@ no_stacks:
     return error;
 }
 
-static int create_runtime(struct gyre_runtime **created, const struct gyre_options *options)
+static int create_runtime(struct gyre_runtime **created, const struct gyre_options *options,
+                          struct run_settings *settings)
 {
     struct gyre_runtime *runtime = aligned_alloc(_Alignof(struct gyre_runtime), sizeof *runtime);
     int error;
@@ -274,8 +280,11 @@ static int create_runtime(struct gyre_runtime **created, const struct gyre_optio
         return -ENOMEM;
     memset(runtime, 0, sizeof *runtime);
     runtime->options = *options;
+    runtime->settings = settings;
     if (!runtime->options.seed)
         runtime->options.seed = fresh_seed();
+    if (settings)
+        settings->seed = runtime->options.seed;
     runtime->next_id = 1;
     error = create_parts(runtime);
     if (error)
@@ -283,6 +292,22 @@ static int create_runtime(struct gyre_runtime **created, const struct gyre_optio
     else
         *created = runtime;
     return error;
+}
+
+/* The main coroutine is about to end. What is being cancelled already was not forgotten. */
+static void check_coroutines(struct gyre_runtime *runtime)
+{
+    struct gyre_coro *self = coro_current();
+    size_t left;
+
+    if (context_error(&runtime->contexts.root) || !gyre_quiet_settle())
+        return;
+    left = gyre_report_count(runtime, self);
+    gyre_message("leak: %zu coroutine%s did not end before the main one:", left,
+                 left == 1 ? "" : "s");
+    gyre_report_lines(runtime, self);
+    if (runtime->settings)
+        runtime->settings->leaks += left;
 }
 
 static int run_main(void *argument)
@@ -293,6 +318,8 @@ static int run_main(void *argument)
 
     /* They may take their time and start coroutines: that is still the program's, not its end. */
     gyre_local_destroy_all(coro_current());
+    if (unlikely(gyre_checks))
+        check_coroutines(runtime);
     atomic_store_explicit(&runtime->main_result, result, memory_order_relaxed);
     set_phase(runtime, PHASE_STOPPING);
     return result;
@@ -318,49 +345,13 @@ static int start_main(struct gyre_runtime *runtime, struct main_call *call)
 
 /* --- shutdown ------------------------------------------------------------------------------- */
 
-static bool alive(const struct gyre_coro *coro)
-{
-    return atomic_load_explicit(&coro->life, memory_order_acquire) & LIFE_ALIVE;
-}
-
 static void interrupt_alive(struct stack_block *block, void *unused)
 {
     struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
 
     (void)unused;
-    if (alive(coro))
+    if (coro_alive(coro))
         gyre_coro_interrupt(coro);
-}
-
-/* The main coroutine has said that it ends, and is on its way: no straggler. */
-static bool straggles(const struct gyre_coro *coro)
-{
-    return alive(coro) && coro != gyre_runtime_instance->main;
-}
-
-static void count_straggler(struct stack_block *block, void *argument)
-{
-    size_t *count = argument;
-
-    *count += straggles(container_of(block, struct gyre_coro, stack));
-}
-
-static size_t count_stragglers(struct gyre_runtime *runtime)
-{
-    size_t count = 0;
-
-    gyre_stack_each(&runtime->stacks, count_straggler, &count);
-    return count;
-}
-
-static void report_straggler(struct stack_block *block, void *argument)
-{
-    struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
-    size_t *count = argument;
-
-    if (straggles(coro) && ++*count <= REPORT_MAX)
-        gyre_message_line("  %lu \"%s\", started at %s", (unsigned long)coro->id, coro_name(coro),
-                          coro_started_at(coro));
 }
 
 static int64_t grace_of(const struct gyre_runtime *runtime)
@@ -368,18 +359,19 @@ static int64_t grace_of(const struct gyre_runtime *runtime)
     return runtime->options.grace < 0 ? 0 : runtime->options.grace;
 }
 
-/* Returns 0 when every coroutine has ended, else how many were left when the grace was over. */
+/* Returns 0 when every coroutine has ended, else how many were left when the grace was over. The
+ * main coroutine has said that it ends, and is on its way: no straggler. */
 static size_t await_end(struct gyre_runtime *runtime)
 {
     int64_t limit;
     size_t count;
 
-    if (__builtin_add_overflow(clock_now(), grace_of(runtime), &limit))
+    if (__builtin_add_overflow(clock_real(), grace_of(runtime), &limit))
         limit = INT64_MAX;
     gyre_context_end(&runtime->contexts.root, -ECANCELED);
     while (gyre_coro_live(runtime)) {
         /* The count of living ones includes who has ended but for the last few instructions. */
-        if (clock_now() >= limit && (count = count_stragglers(runtime)))
+        if (clock_real() >= limit && (count = gyre_report_count(runtime, runtime->main)))
             return count;
         gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
         /* Nobody signals the last end: it would cost every coroutine's. */
@@ -390,13 +382,9 @@ static size_t await_end(struct gyre_runtime *runtime)
 
 static int give_up(struct gyre_runtime *runtime, size_t stragglers)
 {
-    size_t count = 0;
-
     gyre_message("shutdown: %zu coroutine%s did not end within the grace of %ld ms:", stragglers,
                  stragglers == 1 ? "" : "s", (long)(grace_of(runtime) / GYRE_MILLISECOND));
-    gyre_stack_each(&runtime->stacks, report_straggler, &count);
-    if (count > REPORT_MAX)
-        gyre_message_line("  and %zu more", count - REPORT_MAX);
+    gyre_report_lines(runtime, runtime->main);
     if (!runtime->options.keep_stragglers)
         abort();
     return -EBUSY;
@@ -489,12 +477,17 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
 }
 
 static int run_with(struct main_call *call, const struct gyre_options *options,
-                    struct debug_topics debug)
+                    struct debug_topics debug, struct run_settings *settings)
 {
+    const bool checks = gyre_checks;
     struct gyre_runtime *runtime;
     sigset_t mask;
-    int result = create_runtime(&runtime, options);
+    int result;
 
+    gyre_checks = checks || debug.checks || (settings && settings->checks);
+    if (settings && settings->virtual_clock)
+        clock_set_virtual(QUIET_START);
+    result = create_runtime(&runtime, options, settings);
     if (result) {
         gyre_message("cannot start: %s", strerror(-result));
         goto over;
@@ -515,12 +508,15 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
     gyre_runtime_instance = NULL;
     destroy_runtime(runtime);
 over:
+    gyre_checks = checks;
+    clock_set_virtual(0);
     /* Last, and once: from here on another thread may start a runtime. */
     atomic_store_explicit(&runtime_taken, false, memory_order_release);
     return result;
 }
 
-int gyre_run_options(gyre_fn fn, void *arg, const struct gyre_options *options)
+int gyre_run_settings(gyre_fn fn, void *arg, const struct gyre_options *options,
+                      struct run_settings *settings)
 {
     struct main_call call = {fn, arg};
     struct gyre_options resolved;
@@ -543,7 +539,12 @@ int gyre_run_options(gyre_fn fn, void *arg, const struct gyre_options *options)
         gyre_message("cannot start: a runtime runs in this process already");
         return -EBUSY;
     }
-    return run_with(&call, &resolved, debug);
+    return run_with(&call, &resolved, debug, settings);
+}
+
+int gyre_run_options(gyre_fn fn, void *arg, const struct gyre_options *options)
+{
+    return gyre_run_settings(fn, arg, options, NULL);
 }
 
 int gyre_run(gyre_fn fn, void *arg)

@@ -10,8 +10,10 @@
 
 #include "base/clock.h"
 #include "base/panic.h"
+#include "sched/options.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct gyre_runtime *gyre_runtime_instance;
@@ -147,12 +149,6 @@ static void drain_mailbox(struct worker *worker)
     }
 }
 
-static bool has_local_work(struct worker *worker)
-{
-    return atomic_load_explicit(&worker->slot, memory_order_relaxed) ||
-           deque_count(&worker->deque) || fifo_count(&worker->fifo) || worker->private_first;
-}
-
 /* Whether a thief finds something that this worker would not run next. */
 static bool has_spare_work(struct worker *worker)
 {
@@ -211,6 +207,8 @@ static struct gyre_coro *pick_polled(struct worker *worker)
     uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
     struct gyre_coro *coro = NULL;
 
+    if (unlikely(worker->shuffle.on))
+        return gyre_shuffle_pick(worker);
     if (progress >= worker->next_poll) {
         worker->next_poll = progress + POLL_PICKS;
         coro = gyre_deque_steal(&worker->deque);
@@ -258,6 +256,11 @@ int gyre_worker_init(struct worker *worker, struct gyre_runtime *runtime, unsign
     worker->index = index;
     worker->alone = runtime->worker_count == 1;
     worker->random.state = runtime->options.seed + index;
+    if (runtime->settings) {
+        worker->quiet = runtime->settings->alone;
+        if (runtime->settings->shuffled)
+            gyre_shuffle_start(worker);
+    }
     worker->private_last = &worker->private_first;
     gyre_timers_init(&worker->timers, clock_now());
     inject_init(&worker->inject);
@@ -268,6 +271,7 @@ int gyre_worker_init(struct worker *worker, struct gyre_runtime *runtime, unsign
 void gyre_worker_destroy(struct worker *worker)
 {
     gyre_deque_destroy(&worker->deque);
+    free(worker->shuffle.coros);
     if (worker->cleanup)
         worker->cleanup(worker);
 }

@@ -20,6 +20,7 @@
 #include "sched/coro.h"
 #include "sched/cpus.h"
 #include "sched/deque.h"
+#include "sched/shuffle.h"
 
 #include <gyre/coro.h>
 #include <gyre/run.h>
@@ -67,6 +68,9 @@ struct worker {
     struct descriptor_counts **descriptors; /* operations by descriptor: lib/io */
     void (*cleanup)(struct worker *worker); /* of those, when the runtime ends; or NULL */
     struct close_request *closers;          /* under the ring's reap lock: lib/io */
+    struct shuffle shuffle;
+    bool quiet;     /* in a test, and alone: quiet.c has a say before it sleeps */
+    bool broken_up; /* everything was cancelled, for nothing would ever have happened */
     pthread_t thread;
     int start_error;
 
@@ -88,6 +92,8 @@ struct gyre_runtime {
     struct gyre_coro *main; /* type-stable, like every control block: may have ended */
     struct stack_pool stacks;
     struct gyre_options options;
+    struct run_settings *settings;  /* or NULL: nothing special */
+    struct gyre_coro *quiet_waiter; /* in gyre_quiet_wait, or NULL */
     struct context_root contexts;
     struct cpus cpus;
     _Atomic(uint32_t) reported;  /* threads that started, well or not, and left the loop: a futex */

@@ -222,11 +222,12 @@ Test(shutdown, without_grace_who_ends_is_no_straggler)
     cr_assert_eq(gyre_run_options(nothing, NULL, &options), 3);
 }
 
-static atomic_int let_go;
+static atomic_int let_go, hogging;
 
 static int hog(void *arg)
 {
     (void)arg;
+    atomic_store(&hogging, 1);
     while (!atomic_load(&let_go))
         ;
     return 0;
@@ -235,7 +236,9 @@ static int hog(void *arg)
 static int start_hog(void *arg)
 {
     (void)arg;
-    return gyre_go_at("pool.c:9\0hog", hog, NULL);
+    EXPECT_EQ(gyre_go_at("pool.c:9\0hog", hog, NULL), 0);
+    await_flag(&hogging, 1);
+    return 0;
 }
 
 Test(shutdown, stragglers_may_be_left_behind)
@@ -249,7 +252,7 @@ Test(shutdown, stragglers_may_be_left_behind)
     cr_assert_eq(gyre_run_options(start_hog, NULL, &options), -EBUSY);
     cr_assert_str_eq(messages,
                      "gyre: shutdown: 1 coroutine did not end within the grace of 20 ms:\n"
-                     "  2 \"hog\", started at pool.c:9\n");
+                     "  2 \"hog\", started at pool.c:9, running\n");
     note_messages();
     cr_assert_eq(gyre_run(nothing, NULL), -EBUSY); /* the process goes on, without a runtime */
     cr_assert_str_eq(messages, "gyre: cannot start: a runtime runs in this process already\n");

@@ -1,0 +1,158 @@
+#include "sched/quiet.h"
+
+#include "base/clock.h"
+#include "base/message.h"
+#include "base/panic.h"
+#include "sched/options.h"
+#include "sched/park.h"
+#include "sched/pick.h"
+#include "sched/report.h"
+#include "sched/spawn.h"
+
+#include <stdlib.h>
+
+/* Of real time: for what is in the kernel, or on another worker. */
+#define SETTLE_TIME (50 * GYRE_MILLISECOND)
+
+/* --- nothing to run ------------------------------------------------------------------------- */
+
+static void interrupt(struct stack_block *block, void *unused)
+{
+    struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
+
+    (void)unused;
+    if (coro_alive(coro))
+        gyre_coro_interrupt(coro);
+}
+
+static void report_deadlock(struct gyre_runtime *runtime)
+{
+    size_t count = gyre_report_count(runtime, NULL);
+
+    gyre_message("deadlock: %zu coroutine%s, none can ever run", count, count == 1 ? "" : "s");
+    gyre_report_lines(runtime, NULL);
+}
+
+static _Noreturn void give_up(struct gyre_runtime *runtime)
+{
+    size_t count = gyre_report_count(runtime, NULL);
+
+    gyre_message("test: %zu coroutine%s cannot be cancelled and will never end:", count,
+                 count == 1 ? "" : "s");
+    gyre_report_lines(runtime, NULL);
+    abort();
+}
+
+/* Nothing will wake anybody any more. */
+static void break_up(struct worker *worker)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+
+    if (worker->broken_up)
+        give_up(runtime);
+    worker->broken_up = true;
+    /* Acquire: pairs with the store of set_phase. */
+    if (atomic_load_explicit(&runtime->phase, memory_order_acquire) == PHASE_RUNNING) {
+        report_deadlock(runtime);
+        runtime->settings->deadlocked = true;
+    }
+    gyre_context_end(&runtime->contexts.root, -ECANCELED);
+    gyre_stack_each(&runtime->stacks, interrupt, NULL);
+}
+
+static bool something_came(struct worker *worker)
+{
+    return ring_completed(&worker->ring) || !mailbox_empty(&worker->mailbox) ||
+           !inject_empty(&worker->inject) || !inject_empty(&worker->own);
+}
+
+static bool wake_waiter(struct gyre_runtime *runtime)
+{
+    struct gyre_coro *waiter = runtime->quiet_waiter;
+
+    runtime->quiet_waiter = NULL;
+    if (!waiter)
+        return false;
+    if (wait_claim(waiter, WAIT_WOKEN))
+        gyre_ready(waiter);
+    return true; /* interrupted, it is in a queue already */
+}
+
+bool gyre_quiet_idle(struct worker *worker)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    int64_t next = timers_next(&worker->timers);
+
+    if (something_came(worker))
+        return true;
+    /* None living: before the main coroutine, or after the last. */
+    if (ring_in_flight(&worker->ring) || !gyre_coro_live(runtime))
+        return false;
+    if (wake_waiter(runtime))
+        return true;
+    if (!clock_is_virtual())
+        return false;
+    if (next != INT64_MAX)
+        clock_set_virtual(next);
+    else
+        break_up(worker);
+    return true;
+}
+
+/* --- waiting for it ------------------------------------------------------------------------- */
+
+static void commit_wait(struct worker *worker, struct gyre_coro *self, void *unused)
+{
+    struct gyre_context *context = coro_context(self);
+
+    (void)worker;
+    (void)unused;
+    gyre_runtime_instance->quiet_waiter = self; /* for this thread alone */
+    wait_publish(self);
+    wait_check(self, context);
+}
+
+int gyre_quiet_wait(void)
+{
+    struct gyre_coro *self = coro_required("gyre_test_wait");
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    struct gyre_coro *waiter;
+    int error = coro_error(self);
+
+    if (!runtime->settings || !runtime->settings->alone)
+        gyre_panic("gyre_test_wait outside a gyre_test with one worker");
+    waiter = runtime->quiet_waiter;
+    if (waiter && atomic_load_explicit(&waiter->wait, memory_order_relaxed) == WAIT_OBJECT)
+        gyre_panic("gyre_test_wait while coroutine %lu \"%s\" is in it", (unsigned long)waiter->id,
+                   coro_name(waiter));
+    while (!error) {
+        gyre_park(worker_current(), PARK_TEST, commit_wait, NULL);
+        if (wait_finish(self))
+            break;
+        if (runtime->quiet_waiter == self)
+            runtime->quiet_waiter = NULL;
+        error = coro_error(self);
+    }
+    return error;
+}
+
+/* --- the end of the main coroutine ---------------------------------------------------------- */
+
+size_t gyre_quiet_settle(void)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    int64_t limit = clock_real() + SETTLE_TIME;
+    size_t live;
+
+    while ((live = gyre_coro_live(runtime)) > 1) {
+        struct worker *worker = worker_current();
+
+        if (worker->alone && !has_local_work(worker) && !something_came(worker) &&
+            !ring_in_flight(&worker->ring))
+            break;
+        if (clock_real() >= limit)
+            break;
+        gyre_yield();
+    }
+    return live - 1;
+}
