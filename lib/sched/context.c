@@ -1,8 +1,9 @@
-/* The tree: making nodes, linking them, ending them. The scopes of the API are in scope.c. */
+/* The tree: making nodes, linking them, ending them. The API is in scope.c and context_handle.c. */
 #include "sched/context.h"
 
 #include "base/panic.h"
 #include "sched/context_node.h"
+#include "sched/context_watch.h"
 #include "sched/worker.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ static void init_immortal(struct gyre_context *context, int error)
     members_init(&context->members);
     context->immortal = true;
     context->deadline = INT64_MAX;
+    atomic_store_explicit(&context->cause, error, memory_order_relaxed);
     atomic_store_explicit(&context->error, error, memory_order_relaxed);
 }
 
@@ -42,14 +44,30 @@ int gyre_context_root_init(struct context_root *root, unsigned workers)
         members_init(&root->shards[i]);
     init_immortal(&root->root, 0);
     init_immortal(&root->shield, 0);
+    root->shield.endless = root->shield.sheltered = true;
     init_immortal(&root->no_memory, -ENOMEM);
     return 0;
+}
+
+/* What was hung on it, and its value: who holds the context no more may hold these. */
+static void dispose(struct gyre_context *context)
+{
+    /* Relaxed: this is the last holder's, who has acquired all others'. */
+    struct context_attachment *attachment =
+        atomic_load_explicit(&context->attachment, memory_order_relaxed);
+
+    if (unlikely(attachment))
+        attachment->release(attachment);
+    if (unlikely(context->valued == context) && context->key->drop)
+        context->key->drop(context->value);
 }
 
 void gyre_context_root_destroy(struct context_root *root)
 {
     struct slab *slab = root->slabs;
 
+    dispose(&root->root);
+    dispose(&root->no_memory);
     while (slab) {
         struct slab *next = slab->next;
 
@@ -135,6 +153,7 @@ void gyre_context_release(struct gyre_context *context)
         if (atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
             return;
         gyre_context_unlink(context);
+        dispose(context);
         give_back(context);
         context = parent;
     }
@@ -167,13 +186,14 @@ static void link_to(struct gyre_context *context, struct context_members *member
     }
     if (members)
         spin_unlock(&members->lock);
-    /* Linked, it is the parent's end that may store an error, at any moment. */
-    if (error)
-        atomic_store_explicit(&context->error, error, memory_order_relaxed);
+    /* Its own timer may have fired already. */
+    if (unlikely(error))
+        gyre_context_end_cause(context, error, context_cause(context->parent));
 }
 
-struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_context *parent,
-                                         struct gyre_coro *owner)
+/* Not linked yet. */
+static inline struct gyre_context *make(struct worker *worker, struct gyre_context *parent,
+                                        struct gyre_coro *owner)
 {
     struct gyre_context *context = allocate(worker);
 
@@ -181,13 +201,100 @@ struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_cont
         return NULL;
     atomic_store_explicit(&context->error, 0, memory_order_relaxed);
     atomic_store_explicit(&context->references, 1, memory_order_relaxed);
-    context->timed = context->passed = false;
+    context->immortal = context->timed = context->passed = context->endless = false;
+    context->sheltered = parent->sheltered;
+    context->valued = parent->valued;
     context->owner = owner;
+    context->watches = NULL;
+    atomic_store_explicit(&context->attachment, NULL, memory_order_relaxed);
+    atomic_store_explicit(&context->made_by, NULL, memory_order_relaxed);
     context->deadline = parent->deadline;
     members_init(&context->members);
-    list_init(&context->sibling);
     context->parent = gyre_context_hold(parent);
+    return context;
+}
+
+struct gyre_context *gyre_context_create(struct worker *worker, struct gyre_context *parent,
+                                         struct gyre_coro *owner)
+{
+    struct gyre_context *context = make(worker, parent, owner);
+
+    if (likely(context))
+        link_to(context, members_of(parent, worker));
+    return context;
+}
+
+struct gyre_context *gyre_context_create_valued(struct worker *worker, struct gyre_context *parent,
+                                                struct gyre_coro *owner,
+                                                const struct gyre_context_key *key, void *value)
+{
+    struct gyre_context *context = make(worker, parent, owner);
+
+    if (unlikely(!context))
+        return NULL;
+    context->valued = context;
+    context->key = key;
+    context->value = value;
     link_to(context, members_of(parent, worker));
+    return context;
+}
+
+struct gyre_context *gyre_context_create_passed(struct worker *worker, struct gyre_context *given,
+                                                struct gyre_coro *owner)
+{
+    struct gyre_context *context = make(worker, given, owner);
+
+    if (unlikely(!context))
+        return NULL;
+    context->passed = true;
+    link_to(context, members_of(given, worker));
+    return context;
+}
+
+struct gyre_context *gyre_context_create_shield(struct worker *worker, struct gyre_context *parent)
+{
+    struct gyre_context *context;
+
+    if (likely(!parent->valued))
+        return &gyre_runtime_instance->contexts.shield;
+    context = make(worker, parent, NULL);
+    if (unlikely(!context))
+        return NULL;
+    context->endless = context->sheltered = true;
+    context->deadline = INT64_MAX;
+    context->linked_to = NULL;
+    context->linked = false;
+    return context;
+}
+
+static void expire(struct timer *timer)
+{
+    struct gyre_context *context = container_of(timer, struct gyre_context, timer);
+
+    gyre_context_end(context, -ETIMEDOUT);
+    gyre_context_release(context);
+}
+
+struct gyre_context *gyre_context_create_until(struct worker *worker, struct gyre_context *parent,
+                                               struct gyre_coro *owner, int64_t when, int64_t now)
+{
+    struct gyre_context *context = make(worker, parent, owner);
+
+    if (unlikely(!context))
+        return NULL;
+    /* Else the parent's end comes first, and reaches this one. */
+    if (when < context->deadline) {
+        context->deadline = when;
+        if (likely(when > now)) {
+            context->timed = true;
+            context->timer.fire = expire;
+            atomic_store_explicit(&context->references, 2, memory_order_relaxed);
+            gyre_wheel_start(&worker->timers, &context->timer, when);
+        }
+    }
+    link_to(context, members_of(parent, worker));
+    if (unlikely(context->deadline <= now))
+        gyre_context_end(context, -ETIMEDOUT);
     return context;
 }
 
@@ -263,53 +370,81 @@ static void interrupt_members(struct context_members *members)
     }
 }
 
-static void end_node(struct gyre_context *context, int error, struct gyre_context **walk)
+static void set_error(struct gyre_context *context, int error, int cause)
+{
+    atomic_store_explicit(&context->cause, cause, memory_order_relaxed);
+    /* Pairs with the acquire in context_error. */
+    atomic_store_explicit(&context->error, error, memory_order_release);
+}
+
+static void end_node(struct gyre_context *context, int error, int cause, struct gyre_context **walk)
 {
     struct context_members *members = &context->members;
+    bool crowded, watched;
 
     spin_lock(&members->lock);
     if (context_error(context)) {
         spin_unlock(&members->lock);
         return;
     }
-    atomic_store_explicit(&context->error, error, memory_order_release);
+    set_error(context, error, cause);
     /* Pairs with the barrier in a park's commit: it sees the error, or its wait is seen here. */
     full_barrier();
     detach_children(members, walk);
     if (context->owner)
         gyre_coro_interrupt(context->owner);
+    /* Who comes later sees the error. */
+    crowded = !list_empty(&members->coros);
+    watched = context->watches;
     spin_unlock(&members->lock);
-    interrupt_members(members);
+    context_stop_timer(context);
+    if (crowded)
+        interrupt_members(members);
+    if (unlikely(watched))
+        gyre_context_call_watches(context);
 }
 
-static void end_walk(struct gyre_context *walk, int error)
+static void end_walk(struct gyre_context *walk, int error, int cause)
 {
     while (walk) {
         struct gyre_context *context = walk;
 
         walk = context->next;
-        end_node(context, error, &walk);
+        end_node(context, error, cause, &walk);
         gyre_context_release(context);
     }
 }
 
-void gyre_context_end(struct gyre_context *context, int error)
+/* Whenever called: those who are linked to a shard that was passed already have seen the error. */
+static void end_root(struct context_root *root, int error, int cause, struct gyre_context **walk)
+{
+    spin_lock(&root->root.members.lock);
+    if (!context_error(&root->root))
+        set_error(&root->root, error, cause);
+    spin_unlock(&root->root.members.lock);
+    full_barrier();
+    for (unsigned i = 0; i < root->shard_count; i++) {
+        spin_lock(&root->shards[i].lock);
+        detach_children(&root->shards[i], walk);
+        spin_unlock(&root->shards[i].lock);
+    }
+    gyre_run_attend(gyre_runtime_instance);
+    gyre_context_call_watches(&root->root);
+}
+
+void gyre_context_end_cause(struct gyre_context *context, int error, int cause)
 {
     struct context_root *root = &gyre_runtime_instance->contexts;
     struct gyre_context *walk = NULL;
 
-    if (context == &root->root) {
-        atomic_store_explicit(&context->error, error, memory_order_seq_cst);
-        for (unsigned i = 0; i < root->shard_count; i++) {
-            spin_lock(&root->shards[i].lock);
-            detach_children(&root->shards[i], &walk);
-            spin_unlock(&root->shards[i].lock);
-        }
-        gyre_run_attend(gyre_runtime_instance);
-    } else if (!context->immortal) {
-        end_node(context, error, &walk);
+    if (unlikely(context == &root->root)) {
+        end_root(root, error, cause, &walk);
+        error = context_error(context);
+        cause = context_cause(context);
+    } else if (likely(!context->immortal && !context->endless)) {
+        end_node(context, error, cause, &walk);
     }
-    end_walk(walk, error);
+    end_walk(walk, error, cause);
 }
 
 void gyre_context_inherit(struct gyre_coro *coro, struct gyre_context *context)
@@ -333,5 +468,58 @@ void gyre_context_disinherit(struct gyre_coro *coro)
     spin_lock(&context->members.lock);
     list_remove(&coro->context_link);
     spin_unlock(&context->members.lock);
+    /* A value that is dropped now may start coroutines. */
+    atomic_store_explicit(&coro->context, &gyre_runtime_instance->contexts.root,
+                          memory_order_relaxed);
     gyre_context_release(context);
+}
+
+/* --- those forgotten ------------------------------------------------------------------------- */
+
+static void each_live(struct context_root *root,
+                      void (*call)(struct gyre_context *context, void *argument), void *argument)
+{
+    for (struct slab *slab = root->slabs; slab; slab = slab->next)
+        for (int i = 0; i < SLAB_NODES; i++)
+            if (atomic_load_explicit(&slab->nodes[i].references, memory_order_relaxed))
+                call(&slab->nodes[i], argument);
+}
+
+/* The deadlines are of no use any more: they count the children. */
+static void clear_count(struct gyre_context *context, void *unused)
+{
+    (void)unused;
+    context->deadline = 0;
+}
+
+static void count_child(struct gyre_context *context, void *unused)
+{
+    (void)unused;
+    context->parent->deadline++;
+}
+
+struct leaks {
+    void (*report)(void *made_by);
+    size_t count;
+};
+
+static void look_for_leak(struct gyre_context *context, void *argument)
+{
+    struct leaks *leaks = argument;
+
+    if (atomic_load_explicit(&context->references, memory_order_relaxed) == context->deadline)
+        return;
+    leaks->count++;
+    if (leaks->report)
+        leaks->report(atomic_load_explicit(&context->made_by, memory_order_relaxed));
+}
+
+size_t gyre_contexts_leaked(struct gyre_runtime *runtime, void (*report)(void *made_by))
+{
+    struct leaks leaks = {report, 0};
+
+    each_live(&runtime->contexts, clear_count, NULL);
+    each_live(&runtime->contexts, count_child, NULL);
+    each_live(&runtime->contexts, look_for_leak, &leaks);
+    return leaks.count;
 }

@@ -7,9 +7,13 @@
  * parent's end is seen, so none slips through (model: tests/models/context_cancel.pml).
  *
  * Who is reached by an end: the scope's owner (the coroutine that made it) and the coroutines
- * that inherited the node, through gyre_coro_interrupt. Those directly under the root are not
- * linked anywhere, which makes a spawn cheap: shutdown, the only end of the root, looks at
- * every control block instead, again and again until none is left.
+ * that inherited the node, through gyre_coro_interrupt; then its watches (context_watch.h). Those
+ * directly under the root are not linked anywhere, which makes a spawn cheap: shutdown, the only
+ * end of the root, looks at every control block instead, again and again until none is left.
+ *
+ * A node's own timer holds it. It is started before the node is linked, so before anybody else can
+ * end it, and who ends the node stops it; of a stop and a fire exactly one lets go of the timer's
+ * reference (model: tests/models/context_timer.pml).
  *
  * Memory is type-stable: nodes come from slabs that live as long as the runtime, since a late
  * look through a recycled control block may still read `error`.
@@ -25,7 +29,10 @@
 
 #include <stdatomic.h>
 
+struct gyre_context_key;
+struct context_watch;
 struct gyre_coro;
+struct gyre_runtime;
 struct worker;
 
 struct context_members {
@@ -34,21 +41,43 @@ struct context_members {
     struct list coros;
 };
 
+/* What a layer above hangs on a node: released when the node's memory is given back, whether the
+ * context has ended or not. May take spinlocks, must not park. */
+struct context_attachment {
+    void (*release)(struct context_attachment *attachment);
+};
+
 struct gyre_context {
     _Atomic(int) error; /* 0 until it ends; set under members.lock */
+    _Atomic(int) cause; /* with it, before it */
     _Atomic(uint32_t) references;
-    bool immortal; /* the root, the shield, the one for want of memory */
-    bool timed;    /* its own timer was started */
-    bool passed;   /* stands for its parent in a scope of gyre_scope_enter: adds an owner, no end */
+    /* These don't change once others can see the node. */
+    bool immortal : 1;  /* the root, the shield, the one for want of memory */
+    bool timed : 1;     /* its own timer was started */
+    bool passed : 1;    /* stands for its parent in a scope of gyre_scope_enter: adds an owner */
+    bool endless : 1;   /* a shield: it never ends */
+    bool sheltered : 1; /* a shield, or inside one: the shutdown does not reach it */
+    bool linked;        /* guarded by linked_to->lock */
     struct gyre_context *parent;       /* held unless immortal */
     struct context_members *linked_to; /* the parent's; NULL where no end can come from */
-    bool linked;                       /* guarded by linked_to->lock */
-    struct list sibling;               /* in linked_to->children, or in a walk's list */
+    union {
+        struct list sibling;       /* in linked_to->children */
+        struct gyre_context *next; /* in a walk or in a free list, when not linked */
+    };
+    struct gyre_context *valued; /* itself or the next above that has a value; NULL: none has */
+    struct gyre_coro *owner;     /* whose scope it is; guarded by members.lock */
     struct context_members members;
-    struct gyre_coro *owner; /* whose scope it is; guarded by members.lock */
+    struct context_watch *watches; /* guarded by members.lock */
+    _Atomic(struct context_attachment *) attachment;
+    _Atomic(void *) made_by; /* with checks on: who asked for a handle */
     int64_t deadline;        /* the earliest of its own and the parents' */
-    struct timer timer;
-    struct gyre_context *next; /* in a free list, or in a walk */
+    union {
+        struct timer timer; /* if timed */
+        struct {            /* if valued == itself */
+            const struct gyre_context_key *key;
+            void *value;
+        };
+    };
 };
 
 struct context_cache {
@@ -70,8 +99,14 @@ struct context_root {
 int gyre_context_root_init(struct context_root *root, unsigned workers);
 void gyre_context_root_destroy(struct context_root *root);
 
-/* Ends the context and all below with error (< 0). Any thread. */
-void gyre_context_end(struct gyre_context *context, int error);
+/* Ends the context and all below with error (< 0) for the given cause (< 0); does nothing to a
+ * shield, or to one that has ended. The caller holds it. Any thread. */
+void gyre_context_end_cause(struct gyre_context *context, int error, int cause);
+
+static inline void gyre_context_end(struct gyre_context *context, int error)
+{
+    gyre_context_end_cause(context, error, error);
+}
 
 /* Binds a new coroutine to context: holds it, links the coroutine. */
 void gyre_context_inherit(struct gyre_coro *coro, struct gyre_context *context);
@@ -90,5 +125,22 @@ static inline int context_error(const struct gyre_context *context)
     /* Acquire: pairs with the store in gyre_context_end; what the canceller did is seen. */
     return atomic_load_explicit(&context->error, memory_order_acquire);
 }
+
+static inline int context_cause(const struct gyre_context *context)
+{
+    /* Relaxed: stored before the error, which was acquired. */
+    return context_error(context) ? atomic_load_explicit(&context->cause, memory_order_relaxed) : 0;
+}
+
+/* The value of key that context sees, or NULL. The caller holds it. Any thread. */
+void *gyre_context_find_value(const struct gyre_context *context,
+                              const struct gyre_context_key *key);
+
+/*
+ * Calls report, unless NULL, for each context that nobody released, with the return address of who
+ * asked for a handle (NULL: unknown); returns how many. Those which only another one's child
+ * holds are not counted. When the runtime's threads have ended; it spoils the nodes.
+ */
+size_t gyre_contexts_leaked(struct gyre_runtime *runtime, void (*report)(void *made_by));
 
 #endif

@@ -5,6 +5,7 @@
  * and nodes inside, and by handles. Leaving with none of the others left costs two locks that
  * nobody else wants.
  */
+#include "base/checks.h"
 #include "base/clock.h"
 #include "base/panic.h"
 #include "sched/context_node.h"
@@ -25,87 +26,69 @@ static void set_ambient(struct gyre_coro *self, struct gyre_context *context)
     atomic_store_explicit(&self->context, context, memory_order_relaxed);
 }
 
-static struct gyre_scope enter(struct gyre_coro *self, struct gyre_context *parent)
+static inline struct gyre_scope enter(struct gyre_coro *self, struct gyre_context *context)
 {
-    struct gyre_scope scope = {gyre_context_create(worker_current(), parent, self), ambient(self)};
+    struct gyre_scope scope = {context, ambient(self)};
 
-    if (unlikely(!scope.context))
+    if (unlikely(!context))
         scope.context = &gyre_runtime_instance->contexts.no_memory;
     set_ambient(self, scope.context);
-    return scope;
-}
-
-static void expire(struct timer *timer)
-{
-    struct gyre_context *context = container_of(timer, struct gyre_context, timer);
-
-    gyre_context_end(context, -ETIMEDOUT);
-    gyre_context_release(context);
-}
-
-static struct gyre_scope enter_deadline(struct gyre_coro *self, int64_t when, int64_t now)
-{
-    struct gyre_scope scope = enter(self, ambient(self));
-    struct gyre_context *context = scope.context;
-
-    if (context->immortal || when >= context->deadline)
-        return scope; /* the parent's end comes first, and reaches this one */
-    context->deadline = when;
-    if (when <= now) {
-        gyre_context_end(context, -ETIMEDOUT);
-        return scope;
-    }
-    gyre_context_hold(context);
-    context->timed = true;
-    context->timer.fire = expire;
-    gyre_wheel_start(&worker_current()->timers, &context->timer, when);
     return scope;
 }
 
 struct gyre_scope gyre_scope_timeout(int64_t duration)
 {
     struct gyre_coro *self = coro_required("GYRE_TIMEOUT");
-    int64_t now = clock_now(), when;
+    int64_t now = clock_now();
 
-    if (duration < 0)
-        duration = 0;
-    if (__builtin_add_overflow(now, duration, &when))
-        when = INT64_MAX;
-    return enter_deadline(self, when, now);
+    return enter(self, gyre_context_create_until(worker_current(), ambient(self), self,
+                                                 context_when(now, duration), now));
 }
 
 struct gyre_scope gyre_scope_deadline(int64_t when)
 {
-    return enter_deadline(coro_required("GYRE_DEADLINE"), when, clock_now());
+    struct gyre_coro *self = coro_required("GYRE_DEADLINE");
+
+    return enter(
+        self, gyre_context_create_until(worker_current(), ambient(self), self, when, clock_now()));
 }
 
 struct gyre_scope gyre_scope_cancellable(void)
 {
     struct gyre_coro *self = coro_required("GYRE_CANCELLABLE");
 
-    return enter(self, ambient(self));
+    return enter(self, gyre_context_create(worker_current(), ambient(self), self));
+}
+
+struct gyre_scope gyre_scope_value(const struct gyre_context_key *key, void *value)
+{
+    struct gyre_coro *self = coro_required("GYRE_CONTEXT_VALUE");
+    struct gyre_context *context;
+
+    if (!key)
+        gyre_panic("GYRE_CONTEXT_VALUE with a NULL key");
+    context = gyre_context_create_valued(worker_current(), ambient(self), self, key, value);
+    if (unlikely(!context && key->drop))
+        key->drop(value);
+    return enter(self, context);
 }
 
 struct gyre_scope gyre_scope_shield(void)
 {
     struct gyre_coro *self = coro_required("GYRE_SHIELD");
-    struct gyre_scope scope = {&gyre_runtime_instance->contexts.shield, ambient(self)};
+    struct gyre_context *context = gyre_context_create_shield(worker_current(), ambient(self));
 
-    set_ambient(self, scope.context);
-    return scope;
+    /* Better without the values than without the shield. */
+    return enter(self, likely(context) ? context : &gyre_runtime_instance->contexts.shield);
 }
 
 struct gyre_scope gyre_scope_enter(struct gyre_context *context)
 {
     struct gyre_coro *self = coro_required("GYRE_WITH_CONTEXT");
-    struct gyre_scope scope;
 
     if (!context)
         gyre_panic("GYRE_WITH_CONTEXT of a NULL context");
-    scope = enter(self, context);
-    if (likely(!scope.context->immortal))
-        scope.context->passed = true;
-    return scope;
+    return enter(self, gyre_context_create_passed(worker_current(), context, self));
 }
 
 void gyre_scope_leave(struct gyre_scope *scope)
@@ -121,8 +104,7 @@ void gyre_scope_leave(struct gyre_scope *scope)
     set_ambient(self, scope->outer);
     if (context->immortal)
         return;
-    if (context->timed && gyre_wheel_stop(&context->timer))
-        atomic_fetch_sub_explicit(&context->references, 1, memory_order_relaxed);
+    context_stop_timer(context);
     /* One passed on stays linked for those who were spawned inside, so its parent's end may come.
      */
     if (!context->passed)
@@ -148,23 +130,23 @@ int64_t gyre_context_deadline(void)
     return ambient(coro_required("gyre_context_deadline"))->deadline;
 }
 
+int gyre_context_cause(void)
+{
+    return context_cause(ambient(coro_required("gyre_context_cause")));
+}
+
+void *gyre_context_value(const struct gyre_context_key *key)
+{
+    return gyre_context_find_value(ambient(coro_required("gyre_context_value")), key);
+}
+
 struct gyre_context *gyre_context_current(void)
 {
     struct gyre_context *context = ambient(coro_required("gyre_context_current"));
 
-    return gyre_context_hold(!context->immortal && context->passed ? context->parent : context);
-}
-
-void gyre_context_cancel(struct gyre_context *context)
-{
-    if (!context)
-        gyre_panic("gyre_context_cancel of a NULL context");
-    gyre_context_end(context, -ECANCELED);
-}
-
-int gyre_context_error_of(struct gyre_context *context)
-{
-    if (!context)
-        gyre_panic("gyre_context_error_of a NULL context");
-    return context_error(context);
+    if (context->passed)
+        context = context->parent;
+    if (unlikely(gyre_checks))
+        atomic_store_explicit(&context->made_by, __builtin_return_address(0), memory_order_relaxed);
+    return gyre_context_hold(context);
 }
