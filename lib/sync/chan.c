@@ -106,7 +106,7 @@ int gyre_chan_put(struct gyre_chan *chan, const void *element)
         return 0;
     }
     if (chan_count(chan) == chan->capacity)
-        return -EAGAIN;
+        return RESULT_NONE;
     push_element(chan, element);
     spin_unlock(&chan->lock);
     return 0;
@@ -140,7 +140,7 @@ int gyre_chan_take(struct gyre_chan *chan, void *element)
         return 1;
     }
     if (!chan_closed(chan))
-        return -EAGAIN;
+        return RESULT_NONE;
     error = chan->close_error;
     spin_unlock(&chan->lock);
     zero_element(chan, element);
@@ -162,7 +162,7 @@ static void commit_wait(struct worker *worker, struct gyre_coro *self, void *arg
 
 /*
  * Waits in the queue with the lock held, which is free afterwards. The case's result, or the
- * context's error; -EAGAIN: it was interrupted for nothing and passed over meanwhile.
+ * context's error; RESULT_NONE: it was interrupted for nothing and passed over meanwhile.
  */
 static int wait_in(struct gyre_chan *chan, struct chan_queue *queue, struct gyre_coro *self,
                    void *element, enum park_reason reason)
@@ -185,7 +185,7 @@ static int wait_in(struct gyre_chan *chan, struct chan_queue *queue, struct gyre
     if (queued)
         chan_queue_remove(queue, &wait.waiter);
     spin_unlock(&chan->lock);
-    return error ? error : -EAGAIN;
+    return error ? error : RESULT_NONE;
 }
 
 static void commit_for_ever(struct worker *worker, struct gyre_coro *self, void *unused)
@@ -223,9 +223,9 @@ int gyre_chan_send(gyre_sender sender, const void *element)
     do {
         spin_lock(&chan->lock);
         result = gyre_chan_put(chan, element);
-        if (result == -EAGAIN)
+        if (result == RESULT_NONE)
             result = wait_in(chan, &chan->senders, self, (void *)(uintptr_t)element, PARK_SEND);
-    } while (unlikely(result == -EAGAIN));
+    } while (unlikely(result == RESULT_NONE));
     if (unlikely(result == RESULT_CLOSED))
         gyre_chan_panic(chan, "send on closed");
     return result;
@@ -245,9 +245,9 @@ int gyre_chan_recv(gyre_receiver receiver, void *element)
     do {
         spin_lock(&chan->lock);
         result = gyre_chan_take(chan, element);
-        if (result == -EAGAIN)
+        if (result == RESULT_NONE)
             result = wait_in(chan, &chan->receivers, self, element, PARK_RECV);
-    } while (unlikely(result == -EAGAIN));
+    } while (unlikely(result == RESULT_NONE));
     return result;
 }
 
@@ -261,8 +261,10 @@ int gyre_chan_try_send(gyre_sender sender, const void *element)
     chan_check(chan);
     spin_lock(&chan->lock);
     result = gyre_chan_put(chan, element);
-    if (result == -EAGAIN)
+    if (result == RESULT_NONE) {
         spin_unlock(&chan->lock);
+        return -EAGAIN;
+    }
     return result;
 }
 
@@ -276,8 +278,10 @@ int gyre_chan_try_recv(gyre_receiver receiver, void *element)
     chan_check(chan);
     spin_lock(&chan->lock);
     result = gyre_chan_take(chan, element);
-    if (result == -EAGAIN)
+    if (result == RESULT_NONE) {
         spin_unlock(&chan->lock);
+        return -EAGAIN;
+    }
     return result;
 }
 

@@ -30,8 +30,11 @@ enum waiter_state {
     WAITER_CHOSEN, /* its result is there */
 };
 
-/* The result of a sender that was waiting when the channel was closed. */
-enum { RESULT_CLOSED = INT32_MIN };
+/* Results that are nobody's: an element is 1, a channel may be closed with any error below zero. */
+enum {
+    RESULT_CLOSED = 2, /* of a sender that was waiting when the channel was closed */
+    RESULT_NONE,       /* nothing was done: it has to wait, or to try again */
+};
 
 /* Changed under the channel's lock. Atomic is what a select looks at without it. */
 struct chan_queue {
@@ -60,9 +63,9 @@ struct gyre_chan {
 void gyre_chan_init(struct gyre_chan *chan, size_t element_size, size_t capacity);
 
 /*
- * Both with the lock held, which they release, unless they return -EAGAIN. gyre_chan_put sends:
- * 0, -EAGAIN; panics when it is closed. gyre_chan_take receives: 1, 0 or the error it was closed
- * with, -EAGAIN.
+ * Both with the lock held, which they release, unless they return RESULT_NONE. gyre_chan_put sends:
+ * 0, RESULT_NONE; panics when it is closed. gyre_chan_take receives: 1, 0 or the error it was
+ * closed with, RESULT_NONE.
  */
 int gyre_chan_put(struct gyre_chan *chan, const void *element);
 int gyre_chan_take(struct gyre_chan *chan, void *element);

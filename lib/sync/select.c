@@ -128,7 +128,7 @@ static int look_at_cases(struct selection *s)
     return 0;
 }
 
-/* With the lock of its channel held, which is released unless it returns -EAGAIN. */
+/* With the lock of its channel held, which is released unless it returns RESULT_NONE. */
 static int try_chan(struct gyre_case *c, struct gyre_chan *chan)
 {
     return c->kind == GYRE_CASE_SEND ? gyre_chan_put(chan, c->element)
@@ -145,7 +145,7 @@ static bool try_alone(struct gyre_case *c)
         return true; /* ready once, ready for good */
     spin_lock(&chan->lock);
     result = try_chan(c, chan);
-    if (unlikely(result == -EAGAIN)) {
+    if (unlikely(result == RESULT_NONE)) {
         spin_unlock(&chan->lock);
         return false;
     }
@@ -243,7 +243,7 @@ static int try_locked(struct selection *s)
             chan = c->on;
             result = try_chan(c, chan);
         }
-        if (result != -EAGAIN) {
+        if (result != RESULT_NONE) {
             unlock_others(s, chan);
             c->result = result;
             return chosen;
