@@ -6,6 +6,9 @@
  * in gyre_select. To bound a call use GYRE_TIMEOUT, to bound a select gyre_case_after, to wait
  * gyre_sleep: none of these needs a timer. A timer that is started and stopped costs the same with
  * a million others.
+ *
+ * "From any thread" is while the runtime runs. What is still pending when it ends never fires, and
+ * may be destroyed or released afterwards.
  */
 #ifndef GYRE_TIME_H
 #define GYRE_TIME_H
@@ -36,8 +39,8 @@ GYRE_API gyre_receiver gyre_timer_channel(struct gyre_timer *timer);
  * thread. Go: Timer.Stop. */
 GYRE_API int gyre_timer_stop(struct gyre_timer *timer);
 
-/* Stops it, returns what stop returns, and starts it again. Never parks. Only from a coroutine.
- * Go: Timer.Reset. */
+/* Stops it, returns what stop returns, and starts it again, duration ns from now. Never parks. Only
+ * from a coroutine. Go: Timer.Reset. */
 GYRE_API int gyre_timer_reset(struct gyre_timer *timer, int64_t duration);
 
 /* Stops and frees it. NULL is fine. Nobody may be about to use it; who waits on its channel with a
@@ -53,7 +56,8 @@ GYRE_API int gyre_after(gyre_receiver *receiver, int64_t duration);
 
 /*
  * Runs fn(arg) as a coroutine under the runtime's context, duration ns from now. *timer, unless
- * timer is NULL, can be stopped and reset, and must be destroyed; it has no channel (nil).
+ * timer is NULL, can be stopped (0: fn has been or will be called), reset, and must be destroyed,
+ * which stops it; it has no channel (nil).
  * Where there is no memory for the coroutine then, it is tried again each millisecond. When the
  * runtime shuts down first, fn is not called. Returns 0, -EINVAL (fn is NULL), -ENOMEM. Never
  * parks. Only from a coroutine. Go: time.AfterFunc.
@@ -65,11 +69,13 @@ GYRE_API int gyre_after_func_at(const char *site, struct gyre_timer **timer, int
 
 /*
  * Fires every period ns (> 0), at multiples of it from now; ticks that nobody received in time
- * are dropped. Returns 0, -EINVAL (period), -ENOMEM. Go: time.NewTicker.
+ * are dropped. Returns 0, -EINVAL (period), -ENOMEM. None of these parks; create and reset only
+ * from a coroutine, the others from any thread. The channel is as a timer's. Go: time.NewTicker.
  */
 GYRE_API int gyre_ticker_create(struct gyre_ticker **ticker, int64_t period);
 GYRE_API gyre_receiver gyre_ticker_channel(struct gyre_ticker *ticker); /* Go: Ticker.C */
-GYRE_API void gyre_ticker_stop(struct gyre_ticker *ticker); /* no tick after it. Go: Stop */
+GYRE_API void
+gyre_ticker_stop(struct gyre_ticker *ticker); /* no tick is received after it. Go: Stop */
 /* Goes on with period (> 0, else panics) from now, no older tick. Go: Reset. */
 GYRE_API void gyre_ticker_reset(struct gyre_ticker *ticker, int64_t period);
 GYRE_API void gyre_ticker_destroy(struct gyre_ticker *ticker); /* NULL is fine */

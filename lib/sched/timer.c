@@ -264,3 +264,24 @@ unsigned gyre_timers_expire(struct timers *wheel, int64_t now)
     spin_unlock(&wheel->lock);
     return count;
 }
+
+static void end_all(struct list *timers)
+{
+    struct list *link;
+
+    while ((link = list_pop(timers))) {
+        struct timer *timer = timer_of(link);
+
+        link->next = 0;
+        timer->wheel = 0;
+        if (timer->fires_at_end)
+            timer->fire(timer);
+    }
+}
+
+void gyre_timers_end(struct timers *wheel)
+{
+    end_all(&wheel->due);
+    for (unsigned slot = 0; slot < ARRAY_SIZE(wheel->slots); slot++)
+        end_all(&wheel->slots[slot].timers);
+}

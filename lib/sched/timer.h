@@ -51,6 +51,7 @@ struct timer {
     struct timers *wheel;
     void (*fire)(struct timer *timer); /* May start or free the timer. */
     unsigned slot;
+    bool fires_at_end; /* gyre_timers_end fires it, on no worker, and does not only take it out */
 };
 
 struct timer_slot {
@@ -85,6 +86,10 @@ bool gyre_wheel_stop(struct timer *timer);
  * be older than in an earlier call.
  */
 unsigned gyre_timers_expire(struct timers *wheel, int64_t now);
+
+/* When no other thread uses the wheel any more: takes all timers out, due or not. A late stop of
+ * one says false, without a look at the wheel. */
+void gyre_timers_end(struct timers *wheel);
 
 /* When to call gyre_timers_expire next, or a little earlier; INT64_MAX: no timer is pending. */
 static inline int64_t timers_next(const struct timers *wheel)

@@ -270,6 +270,7 @@ int gyre_worker_init(struct worker *worker, struct gyre_runtime *runtime, unsign
 
 void gyre_worker_destroy(struct worker *worker)
 {
+    gyre_timers_end(&worker->timers);
     gyre_deque_destroy(&worker->deque);
     free(worker->shuffle.coros);
     if (worker->cleanup)
