@@ -1,4 +1,4 @@
-/* The switch alone: run.c sets it before it starts any thread. */
+/* The words alone: run.c sets the first two before it starts any thread. */
 #include "base/checks.h"
 
 #ifdef GYRE_CHECKS_DEFAULT
@@ -6,3 +6,6 @@ bool gyre_checks = true;
 #else
 bool gyre_checks;
 #endif
+
+unsigned gyre_checks_run;
+size_t (*gyre_checks_channels)(void);

@@ -27,25 +27,25 @@ void gyre_backtrace_prepare(void)
     backtrace(one, 1);
 }
 
-static void print_frame(void *address)
+void gyre_backtrace_name(void *address, char *buffer, size_t size)
 {
     Dl_info info;
     const char *module;
 
     /* A return address points behind the call, which may be the next function already. */
     if (!dladdr((char *)address - 1, &info) || !info.dli_fname) {
-        gyre_message_line("    %p", address);
+        snprintf(buffer, size, "%p", address);
         return;
     }
     module = strrchr(info.dli_fname, '/');
     module = module ? module + 1 : info.dli_fname;
     if (info.dli_sname)
-        gyre_message_line("    %s+0x%lx  (%s+0x%lx)", info.dli_sname,
-                          (unsigned long)((char *)address - (char *)info.dli_saddr), module,
-                          (unsigned long)((char *)address - (char *)info.dli_fbase));
+        snprintf(buffer, size, "%s+0x%lx  (%s+0x%lx)", info.dli_sname,
+                 (unsigned long)((char *)address - (char *)info.dli_saddr), module,
+                 (unsigned long)((char *)address - (char *)info.dli_fbase));
     else
-        gyre_message_line("    %s+0x%lx", module,
-                          (unsigned long)((char *)address - (char *)info.dli_fbase));
+        snprintf(buffer, size, "%s+0x%lx", module,
+                 (unsigned long)((char *)address - (char *)info.dli_fbase));
 }
 
 __attribute__((noinline)) void gyre_backtrace_print(int skip)
@@ -53,8 +53,12 @@ __attribute__((noinline)) void gyre_backtrace_print(int skip)
     void *frames[BACKTRACE_MAX];
     int count = backtrace(frames, BACKTRACE_MAX);
 
-    for (int i = skip + 1; i < count; i++)
-        print_frame(frames[i]);
+    for (int i = skip + 1; i < count; i++) {
+        char name[256];
+
+        gyre_backtrace_name(frames[i], name, sizeof name);
+        gyre_message_line("    %s", name);
+    }
 }
 
 _Noreturn __attribute__((noinline)) void gyre_panic(const char *format, ...)

@@ -4,11 +4,16 @@
 #ifndef GYRE_LIB_BASE_PANIC_H
 #define GYRE_LIB_BASE_PANIC_H
 
+#include <stddef.h>
+
 /* Prints "gyre: panic: " and the message, the current coroutine, a backtrace, and aborts. */
 _Noreturn void gyre_panic(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
 
 /* Prints the calling stack, innermost first, leaving out the newest skip frames. */
 void gyre_backtrace_print(int skip);
+
+/* Names a place in a program by the return address of a call: symbol, module, distance. */
+void gyre_backtrace_name(void *address, char *buffer, size_t size);
 
 /*
  * Loads the unwinder now, so that a later backtrace neither allocates nor takes the dynamic

@@ -21,7 +21,7 @@ struct run_settings {
 
     uint64_t seed;
     bool deadlocked;
-    size_t leaks; /* coroutines, contexts */
+    size_t leaks; /* coroutines, contexts, channels */
 };
 
 /* gyre_run_options; settings may be NULL. Its results are not touched where it could not start. */

@@ -27,19 +27,19 @@ static void interrupt(struct stack_block *block, void *unused)
 
 static void report_deadlock(struct gyre_runtime *runtime)
 {
-    size_t count = gyre_report_count(runtime, NULL);
+    size_t count = gyre_report_count(runtime, REPORT_ALIVE, NULL);
 
     gyre_message("deadlock: %zu coroutine%s, none can ever run", count, count == 1 ? "" : "s");
-    gyre_report_lines(runtime, NULL);
+    gyre_report_lines(runtime, REPORT_ALIVE, NULL);
 }
 
 static _Noreturn void give_up(struct gyre_runtime *runtime)
 {
-    size_t count = gyre_report_count(runtime, NULL);
+    size_t count = gyre_report_count(runtime, REPORT_ALIVE, NULL);
 
     gyre_message("test: %zu coroutine%s cannot be cancelled and will never end:", count,
                  count == 1 ? "" : "s");
-    gyre_report_lines(runtime, NULL);
+    gyre_report_lines(runtime, REPORT_ALIVE, NULL);
     abort();
 }
 

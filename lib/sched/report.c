@@ -35,18 +35,27 @@ const char *gyre_park_words(unsigned reason)
 }
 
 struct search {
+    enum report_kind kind;
     const struct gyre_coro *but;
     uint64_t above; /* the number of the last one told of */
     struct gyre_coro *next;
     size_t count;
 };
 
+static bool of_kind(const struct gyre_coro *coro, enum report_kind kind)
+{
+    /* Acquire: as coro_alive. */
+    uintptr_t life = atomic_load_explicit(&coro->life, memory_order_acquire);
+
+    return kind == REPORT_ALIVE ? life & LIFE_ALIVE : !life && coro->id;
+}
+
 static void look(struct stack_block *block, void *argument)
 {
     struct gyre_coro *coro = container_of(block, struct gyre_coro, stack);
     struct search *search = argument;
 
-    if (!coro_alive(coro) || coro == search->but)
+    if (!of_kind(coro, search->kind) || coro == search->but)
         return;
     search->count++;
     if (coro->id > search->above && (!search->next || coro->id < search->next->id))
@@ -66,17 +75,26 @@ runs(struct gyre_runtime *runtime, const struct gyre_coro *coro)
     return false;
 }
 
-size_t gyre_report_count(struct gyre_runtime *runtime, const struct gyre_coro *but)
+size_t gyre_report_count(struct gyre_runtime *runtime, enum report_kind kind,
+                         const struct gyre_coro *but)
 {
-    struct search search = {.but = but};
+    struct search search = {.kind = kind, .but = but};
 
     gyre_stack_each(&runtime->stacks, look, &search);
     return search.count;
 }
 
-void gyre_report_lines(struct gyre_runtime *runtime, const struct gyre_coro *but)
+static const char *doing(struct gyre_runtime *runtime, const struct gyre_coro *coro)
 {
-    struct search search = {.but = but};
+    if (!coro_alive(coro))
+        return "ended";
+    return runs(runtime, coro) ? "running" : gyre_park_words(coro->park_reason);
+}
+
+void gyre_report_lines(struct gyre_runtime *runtime, enum report_kind kind,
+                       const struct gyre_coro *but)
+{
+    struct search search = {.kind = kind, .but = but};
 
     for (size_t told = 0; told < REPORT_MAX; told++) {
         struct gyre_coro *coro;
@@ -89,8 +107,7 @@ void gyre_report_lines(struct gyre_runtime *runtime, const struct gyre_coro *but
             return;
         search.above = coro->id;
         gyre_message_line("  %lu \"%s\", started at %s, %s", (unsigned long)coro->id,
-                          coro_name(coro), coro_started_at(coro),
-                          runs(runtime, coro) ? "running" : gyre_park_words(coro->park_reason));
+                          coro_name(coro), coro_started_at(coro), doing(runtime, coro));
     }
     if (search.count > REPORT_MAX)
         gyre_message_line("  and %zu more", search.count - REPORT_MAX);

@@ -13,11 +13,18 @@
 /* What a coroutine does whose park has this reason, such as "joining". */
 const char *gyre_park_words(unsigned reason);
 
-/* How many coroutines live, but for one of them (NULL: none). */
-size_t gyre_report_count(struct gyre_runtime *runtime, const struct gyre_coro *but);
+enum report_kind {
+    REPORT_ALIVE,
+    REPORT_UNJOINED, /* ended; nobody joins them or has let them go */
+};
+
+/* How many coroutines of a kind there are, but for one of them (NULL: none). */
+size_t gyre_report_count(struct gyre_runtime *runtime, enum report_kind kind,
+                         const struct gyre_coro *but);
 
 /* Prints those, up to a limit, and how many more there are. */
-void gyre_report_lines(struct gyre_runtime *runtime, const struct gyre_coro *but);
+void gyre_report_lines(struct gyre_runtime *runtime, enum report_kind kind,
+                       const struct gyre_coro *but);
 
 static inline bool coro_alive(const struct gyre_coro *coro)
 {

@@ -294,20 +294,56 @@ static int create_runtime(struct gyre_runtime **created, const struct gyre_optio
     return error;
 }
 
+static void report_leaks(struct gyre_runtime *runtime, enum report_kind kind)
+{
+    struct gyre_coro *self = coro_current();
+    size_t left = gyre_report_count(runtime, kind, self);
+    const char *plural = left == 1 ? "" : "s";
+
+    if (!left)
+        return;
+    if (kind == REPORT_ALIVE)
+        gyre_message("leak: %zu coroutine%s did not end before the main one:", left, plural);
+    else
+        gyre_message("leak: %zu coroutine%s ended and %s never joined or detached:", left, plural,
+                     left == 1 ? "was" : "were");
+    gyre_report_lines(runtime, kind, self);
+    if (runtime->settings)
+        runtime->settings->leaks += left;
+}
+
 /* The main coroutine is about to end. What is being cancelled already was not forgotten. */
 static void check_coroutines(struct gyre_runtime *runtime)
 {
-    struct gyre_coro *self = coro_current();
-    size_t left;
-
-    if (context_error(&runtime->contexts.root) || !gyre_quiet_settle())
+    if (context_error(&runtime->contexts.root))
         return;
-    left = gyre_report_count(runtime, self);
-    gyre_message("leak: %zu coroutine%s did not end before the main one:", left,
-                 left == 1 ? "" : "s");
-    gyre_report_lines(runtime, self);
-    if (runtime->settings)
-        runtime->settings->leaks += left;
+    if (gyre_quiet_settle())
+        report_leaks(runtime, REPORT_ALIVE);
+    report_leaks(runtime, REPORT_UNJOINED);
+}
+
+static void report_context(void *made_by)
+{
+    char place[256] = "?";
+
+    if (made_by)
+        gyre_backtrace_name(made_by, place, sizeof place);
+    gyre_message("leak: a context was not released, made by %s", place);
+}
+
+/* All have ended. What a deadlock has broken off may have left more than the program would. */
+static void check_objects(struct gyre_runtime *runtime)
+{
+    struct run_settings *settings = runtime->settings;
+    size_t leaks;
+
+    if (settings && settings->deadlocked)
+        return;
+    leaks = gyre_contexts_leaked(runtime, report_context);
+    if (gyre_checks_channels)
+        leaks += gyre_checks_channels();
+    if (settings)
+        settings->leaks += leaks;
 }
 
 static int run_main(void *argument)
@@ -371,7 +407,8 @@ static size_t await_end(struct gyre_runtime *runtime)
     gyre_context_end(&runtime->contexts.root, -ECANCELED);
     while (gyre_coro_live(runtime)) {
         /* The count of living ones includes who has ended but for the last few instructions. */
-        if (clock_real() >= limit && (count = gyre_report_count(runtime, runtime->main)))
+        if (clock_real() >= limit &&
+            (count = gyre_report_count(runtime, REPORT_ALIVE, runtime->main)))
             return count;
         gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
         /* Nobody signals the last end: it would cost every coroutine's. */
@@ -384,7 +421,7 @@ static int give_up(struct gyre_runtime *runtime, size_t stragglers)
 {
     gyre_message("shutdown: %zu coroutine%s did not end within the grace of %ld ms:", stragglers,
                  stragglers == 1 ? "" : "s", (long)(grace_of(runtime) / GYRE_MILLISECOND));
-    gyre_report_lines(runtime, runtime->main);
+    gyre_report_lines(runtime, REPORT_ALIVE, runtime->main);
     if (!runtime->options.keep_stragglers)
         abort();
     return -EBUSY;
@@ -473,6 +510,8 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
     if (stragglers)
         return give_up(runtime, stragglers);
     stop_workers(runtime);
+    if (unlikely(gyre_checks))
+        check_objects(runtime);
     return atomic_load_explicit(&runtime->main_result, memory_order_relaxed);
 }
 
@@ -484,6 +523,7 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
     sigset_t mask;
     int result;
 
+    gyre_checks_run++;
     gyre_checks = checks || debug.checks || (settings && settings->checks);
     if (settings && settings->virtual_clock)
         clock_set_virtual(QUIET_START);

@@ -5,7 +5,10 @@
  */
 #include "sync/chan.h"
 
+#include "base/checks.h"
 #include "base/list.h"
+#include "base/message.h"
+#include "base/panic.h"
 
 #include <stdlib.h>
 
@@ -14,6 +17,7 @@ enum { QUARANTINE = 1024 };
 struct record {
     _Alignas(16) struct list link;
     void *made_by;
+    unsigned run;
 };
 
 static struct spinlock lock;
@@ -26,6 +30,27 @@ static struct record *record_of(struct gyre_chan *chan)
     return (struct record *)chan - 1;
 }
 
+static size_t report_unreleased(void)
+{
+    size_t count = 0;
+
+    spin_lock(&lock);
+    for (struct list *item = live.next; item != &live; item = item->next) {
+        struct record *record = container_of(item, struct record, link);
+        const struct gyre_chan *chan = (struct gyre_chan *)(record + 1);
+        char place[256];
+
+        if (record->run != gyre_checks_run)
+            continue;
+        gyre_backtrace_name(record->made_by, place, sizeof place);
+        gyre_message("leak: a channel was not released%s%s%s, made by %s", chan->name ? ", \"" : "",
+                     chan->name ? chan->name : "", chan->name ? "\"" : "", place);
+        count++;
+    }
+    spin_unlock(&lock);
+    return count;
+}
+
 struct gyre_chan *gyre_chan_allocate(size_t size, bool recorded, void *made_by)
 {
     struct record *record;
@@ -36,7 +61,9 @@ struct gyre_chan *gyre_chan_allocate(size_t size, bool recorded, void *made_by)
     if (!record)
         return NULL;
     record->made_by = made_by;
+    record->run = gyre_checks_run;
     spin_lock(&lock);
+    gyre_checks_channels = report_unreleased;
     list_append(&live, &record->link);
     spin_unlock(&lock);
     return (struct gyre_chan *)(record + 1);
