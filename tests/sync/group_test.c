@@ -1,0 +1,732 @@
+/* Groups: the first error, limits, waits, who is reached by which end, what can't be started. */
+#include "../sched/inside.h"
+
+#include "sync/queue.h"
+
+#include <gyre/group.h>
+
+/* --- faults -------------------------------------------------------------------------------------
+ */
+
+static atomic_bool no_memory;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return atomic_load(&no_memory) ? NULL : __real_calloc(count, size);
+}
+
+/* --- members ------------------------------------------------------------------------------------
+ */
+
+static atomic_int ran, cancelled, gate, inside, most_inside;
+
+static void reset(void)
+{
+    atomic_store(&ran, 0);
+    atomic_store(&cancelled, 0);
+    atomic_store(&gate, 0);
+    atomic_store(&inside, 0);
+    atomic_store(&most_inside, 0);
+}
+
+static int run(void *arg)
+{
+    (void)arg;
+    gyre_yield();
+    atomic_fetch_add(&ran, 1);
+    return 0;
+}
+
+static int return_it(void *arg)
+{
+    atomic_fetch_add(&ran, 1);
+    return (int)(intptr_t)arg;
+}
+
+static int sleep_for_ever(void *arg)
+{
+    int error = gyre_sleep(INT64_MAX);
+
+    (void)arg;
+    atomic_fetch_add(&ran, 1);
+    atomic_fetch_add(&cancelled, error == -ECANCELED);
+    return error;
+}
+
+static int sleep_a_little(void *arg)
+{
+    int error = gyre_sleep(2 * GYRE_MILLISECOND);
+
+    (void)arg;
+    atomic_fetch_add(&ran, 1);
+    atomic_fetch_add(&cancelled, error != 0);
+    return error;
+}
+
+static int await_gate(void *arg)
+{
+    GYRE_SHIELD();
+
+    atomic_fetch_add(&ran, 1);
+    await_flag(&gate, (int)(intptr_t)arg);
+    return 0;
+}
+
+static int be_counted(void *arg)
+{
+    int now = atomic_fetch_add(&inside, 1) + 1, most = atomic_load(&most_inside);
+
+    while (now > most && !atomic_compare_exchange_weak(&most_inside, &most, now))
+        ;
+    for (int i = 0; i < 3; i++)
+        gyre_yield();
+    atomic_fetch_sub(&inside, 1);
+    atomic_fetch_add(&ran, 1);
+    return arg ? -EIO : 0;
+}
+
+static int starters_of(gyre_group *group)
+{
+    int count = 0;
+
+    spin_lock(sync_guard(&group->guard));
+    for (struct gyre_sync_waiter *one = group->starters.first; one; one = one->next)
+        count++;
+    spin_unlock(sync_guard(&group->guard));
+    return count;
+}
+
+static void await_starters(gyre_group *group, int count)
+{
+    while (starters_of(group) != count)
+        gyre_yield();
+}
+
+/* --- waiting ------------------------------------------------------------------------------------
+ */
+
+INSIDE(group, without_members_is_done)
+{
+    GYRE_GROUP(group);
+
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    return 0;
+}
+
+INSIDE(group, has_ended_entirely_when_wait_returns)
+{
+    reset();
+    for (int round = 1; round <= 20; round++) {
+        GYRE_GROUP(group);
+
+        for (int i = 0; i < 20; i++)
+            EXPECT_EQ(gyre_group_go(&group, run, NULL), 0);
+        EXPECT_EQ(gyre_group_wait(&group), 0);
+        EXPECT_EQ(gyre_coro_count(), 1);
+        EXPECT_EQ(ran, 20 * round);
+    }
+    return 0;
+}
+
+INSIDE(group, is_as_new_after_wait)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)-EIO), 0);
+    EXPECT_EQ(gyre_group_wait(&group), -EIO);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    gyre_group_cancel(&group);
+    EXPECT_EQ(gyre_group_wait(&group), -ECANCELED);
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)7), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(ran, 3);
+    return 0;
+}
+
+INSIDE(group, wait_is_not_cancelled)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, sleep_a_little, NULL), 0);
+    {
+        GYRE_TIMEOUT(0);
+        EXPECT_EQ(gyre_group_wait(&group), 0);
+        EXPECT_EQ(gyre_coro_count(), 1);
+    }
+    EXPECT_EQ(ran, 1);
+    return 0;
+}
+
+/* --- errors --------------------------------------------------------------------------------------
+ */
+
+INSIDE(group, first_error_cancels_the_others_and_is_waits)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    for (int i = 0; i < 10; i++)
+        EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)-EIO), 0);
+    EXPECT_EQ(gyre_group_wait(&group), -EIO);
+    EXPECT_EQ(ran, 11);
+    EXPECT_EQ(cancelled, 10);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    EXPECT_EQ(gyre_context_error(), 0);
+    return 0;
+}
+
+INSIDE(group, later_errors_are_dropped)
+{
+    GYRE_GROUP(group, .limit = 1);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)-EIO), 0);
+    /* Refused or not, it does not come first. */
+    gyre_group_go(&group, return_it, (void *)(intptr_t)-EPERM);
+    EXPECT_EQ(gyre_group_wait(&group), -EIO);
+    return 0;
+}
+
+INSIDE(group, starts_nobody_after_an_error)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, await_gate, (void *)1), 0);
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)-EIO), 0);
+    while (gyre_coro_count() > 2)
+        gyre_yield();
+    while (!group.error)
+        gyre_yield();
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), -ECANCELED);
+    EXPECT_EQ(gyre_group_try_go(&group, run, NULL), -ECANCELED);
+    atomic_store(&gate, 1);
+    EXPECT_EQ(gyre_group_wait(&group), -EIO);
+    EXPECT_EQ(ran, 2);
+    return 0;
+}
+
+INSIDE(group, refuses_what_gyre_go_refuses_and_fails_with_it)
+{
+    static char large[20000];
+    GYRE_GROUP(group);
+
+    EXPECT_EQ(gyre_group_go(&group, NULL, NULL), -EINVAL);
+    EXPECT_EQ(gyre_group_wait(&group), -EINVAL);
+    EXPECT_EQ(gyre_group_go_copy(&group, run, NULL, 1), -EINVAL);
+    EXPECT_EQ(gyre_group_wait(&group), -EINVAL);
+    EXPECT_EQ(gyre_group_go_copy(&group, run, large, sizeof large), -EINVAL);
+    EXPECT_EQ(gyre_group_wait(&group), -EINVAL);
+    return 0;
+}
+
+/* --- cancelling
+ * ----------------------------------------------------------------------------------- */
+
+INSIDE(group, cancel_ends_the_members)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    for (int i = 0; i < 5; i++)
+        EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    gyre_group_cancel(&group);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), -ECANCELED);
+    EXPECT_EQ(gyre_group_wait(&group), -ECANCELED);
+    EXPECT_EQ(ran, 5);
+    EXPECT_EQ(cancelled, 5);
+    return 0;
+}
+
+INSIDE(group, cancel_before_the_first_member_refuses_it)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    gyre_group_cancel(&group);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), -ECANCELED);
+    EXPECT_EQ(gyre_group_wait(&group), -ECANCELED);
+    EXPECT_EQ(ran, 0);
+    return 0;
+}
+
+INSIDE(group, is_reached_by_the_end_of_the_context_it_began_in)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    {
+        GYRE_TIMEOUT(GYRE_MILLISECOND);
+        EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+        EXPECT_EQ(gyre_group_wait(&group), -ETIMEDOUT);
+    }
+    {
+        GYRE_TIMEOUT(0);
+        EXPECT_EQ(gyre_group_go(&group, run, NULL), -ETIMEDOUT);
+        EXPECT_EQ(gyre_group_wait(&group), -ETIMEDOUT);
+    }
+    {
+        GYRE_CANCELLABLE();
+        EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    }
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), -ECANCELED);
+    EXPECT_EQ(gyre_group_wait(&group), -ECANCELED);
+    EXPECT_EQ(ran, 2);
+    EXPECT_EQ(cancelled, 1);
+    return 0;
+}
+
+INSIDE(group, in_a_shield_is_not_reached)
+{
+    GYRE_TIMEOUT(0);
+    GYRE_SHIELD();
+    GYRE_GROUP(group);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, sleep_a_little, NULL), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(cancelled, 0);
+    return 0;
+}
+
+static int start_a_stranger(void *arg)
+{
+    (void)arg;
+    return gyre_go(sleep_for_ever, NULL);
+}
+
+INSIDE(group, wait_cancels_what_members_left_behind)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, start_a_stranger, NULL), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    await_flag(&cancelled, 1);
+    return 0;
+}
+
+/* --- leaving
+ * ---------------------------------------------------------------------------------------- */
+
+static int leave_early(void)
+{
+    GYRE_GROUP(group);
+
+    for (int i = 0; i < 5; i++)
+        EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    return 42;
+}
+
+INSIDE(group, leaving_its_block_cancels_and_waits)
+{
+    reset();
+    EXPECT_EQ(leave_early(), 42);
+    EXPECT_EQ(cancelled, 5);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    for (int i = 0; i < 3; i++) {
+        GYRE_GROUP(group);
+        EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+        if (i)
+            continue;
+    }
+    EXPECT_EQ(cancelled, 8);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    return 0;
+}
+
+INSIDE(group, leaving_is_not_cancelled)
+{
+    GYRE_TIMEOUT(GYRE_MILLISECOND);
+
+    reset();
+    {
+        GYRE_GROUP(group);
+        EXPECT_EQ(gyre_group_go(&group, await_gate, (void *)1), 0);
+        EXPECT_EQ(gyre_sleep(INT64_MAX), -ETIMEDOUT);
+        atomic_store(&gate, 1);
+    }
+    EXPECT_EQ(gyre_coro_count(), 1);
+    return 0;
+}
+
+INSIDE(group, a_nursery_waits_without_cancelling)
+{
+    reset();
+    {
+        GYRE_NURSERY(nursery);
+        for (int i = 0; i < 5; i++)
+            EXPECT_EQ(gyre_group_go(&nursery, sleep_a_little, NULL), 0);
+    }
+    EXPECT_EQ(ran, 5);
+    EXPECT_EQ(cancelled, 0);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    {
+        GYRE_NURSERY(nursery, .limit = 2);
+        EXPECT_EQ(gyre_group_go(&nursery, sleep_for_ever, NULL), 0);
+        EXPECT_EQ(gyre_group_go(&nursery, return_it, (void *)(intptr_t)-EIO), 0);
+    }
+    EXPECT_EQ(cancelled, 1);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    return 0;
+}
+
+/* --- the limit
+ * -------------------------------------------------------------------------------------- */
+
+INSIDE(group, limit_bounds_those_that_run)
+{
+    for (unsigned limit = 1; limit <= 4; limit++) {
+        GYRE_GROUP(group, .limit = limit);
+
+        reset();
+        for (int i = 0; i < 40; i++)
+            EXPECT_EQ(gyre_group_go(&group, be_counted, NULL), 0);
+        EXPECT_EQ(gyre_group_wait(&group), 0);
+        EXPECT_EQ(ran, 40);
+        EXPECT(most_inside <= (int)limit);
+    }
+    return 0;
+}
+
+INSIDE(group, try_go_says_when_it_is_full)
+{
+    GYRE_GROUP(group, .limit = 2);
+
+    reset();
+    EXPECT_EQ(gyre_group_try_go(&group, await_gate, (void *)1), 0);
+    EXPECT_EQ(gyre_group_try_go_copy(&group, await_gate, NULL, 0), 0);
+    EXPECT_EQ(gyre_group_try_go(&group, run, NULL), -EAGAIN);
+    EXPECT_EQ(gyre_group_try_go_copy(&group, run, NULL, 0), -EAGAIN);
+    atomic_store(&gate, 1);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(ran, 3);
+    return 0;
+}
+
+static gyre_group *shared;
+static atomic_int order[8], order_length;
+
+static int note_order(void *arg)
+{
+    atomic_store(&order[atomic_fetch_add(&order_length, 1)], (int)(intptr_t)arg);
+    return 0;
+}
+
+static int start_in_line(void *arg)
+{
+    return gyre_group_go(shared, note_order, arg);
+}
+
+INSIDE(group, those_that_wait_for_room_get_it_in_order)
+{
+    GYRE_GROUP(group, .limit = 1);
+    gyre_handle starters[5];
+
+    reset();
+    shared = &group;
+    atomic_store(&order_length, 0);
+    EXPECT_EQ(gyre_group_go(&group, await_gate, (void *)1), 0);
+    for (int i = 0; i < 5; i++) {
+        EXPECT_EQ(gyre_spawn(&starters[i], start_in_line, (void *)(intptr_t)i), 0);
+        await_starters(&group, i + 1);
+    }
+    EXPECT_EQ(gyre_group_try_go(&group, run, NULL), -EAGAIN);
+    atomic_store(&gate, 1);
+    for (int i = 0; i < 5; i++) {
+        int result = -1;
+
+        EXPECT_EQ(gyre_join(starters[i], &result), 0);
+        EXPECT_EQ(result, 0);
+    }
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    for (int i = 0; i < 5; i++)
+        EXPECT_EQ(order[i], i);
+    return 0;
+}
+
+INSIDE(group, waiting_for_room_ends_with_the_callers_context)
+{
+    GYRE_GROUP(group, .limit = 1);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    {
+        GYRE_TIMEOUT(GYRE_MILLISECOND);
+        EXPECT_EQ(gyre_group_go(&group, run, NULL), -ETIMEDOUT);
+    }
+    EXPECT_EQ(gyre_group_wait(&group), -ETIMEDOUT);
+    EXPECT_EQ(ran, 1);
+    EXPECT_EQ(cancelled, 1);
+    return 0;
+}
+
+INSIDE(group, waiting_for_room_ends_with_an_error)
+{
+    GYRE_GROUP(group, .limit = 1);
+    gyre_handle starters[3];
+
+    reset();
+    shared = &group;
+    EXPECT_EQ(gyre_group_go(&group, await_gate, (void *)1), 0);
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(gyre_spawn(&starters[i], start_in_line, NULL), 0);
+    await_starters(&group, 3);
+    gyre_group_cancel(&group);
+    for (int i = 0; i < 3; i++) {
+        int result = 0;
+
+        EXPECT_EQ(gyre_join(starters[i], &result), 0);
+        EXPECT_EQ(result, -ECANCELED);
+    }
+    atomic_store(&gate, 1);
+    EXPECT_EQ(gyre_group_wait(&group), -ECANCELED);
+    EXPECT_EQ(ran, 1);
+    return 0;
+}
+
+static int start_in_a_shield(void *arg)
+{
+    GYRE_SHIELD();
+    return gyre_group_go(shared, run, arg);
+}
+
+INSIDE(group, an_end_outside_a_shield_leaves_the_place_in_line)
+{
+    GYRE_GROUP(group, .limit = 1);
+    gyre_handle starter;
+    int result = -1;
+
+    reset();
+    shared = &group;
+    EXPECT_EQ(gyre_group_go(&group, await_gate, (void *)1), 0);
+    {
+        GYRE_CANCELLABLE();
+        EXPECT_EQ(gyre_spawn(&starter, start_in_a_shield, NULL), 0);
+        await_starters(&group, 1);
+    }
+    atomic_store(&gate, 1);
+    EXPECT_EQ(gyre_join(starter, &result), 0);
+    EXPECT_EQ(result, 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(ran, 2);
+    return 0;
+}
+
+/* --- members that start others
+ * ------------------------------------------------------------------------ */
+
+static int start_two(void *arg)
+{
+    int depth = (int)(intptr_t)arg - 1;
+
+    atomic_fetch_add(&ran, 1);
+    for (int i = 0; i < 2 && depth; i++)
+        EXPECT_EQ(gyre_group_go(shared, start_two, (void *)(intptr_t)depth), 0);
+    return 0;
+}
+
+INSIDE(group, members_may_start_others)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    shared = &group;
+    EXPECT_EQ(gyre_group_go(&group, start_two, (void *)8), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(ran, 255);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    return 0;
+}
+
+static int be_a_group(void *arg)
+{
+    GYRE_GROUP(inner, .limit = 2);
+    int error = 0;
+
+    for (int i = 0; i < 3; i++)
+        gyre_group_go(&inner, arg ? be_a_group : be_counted, NULL);
+    if (!arg)
+        return gyre_group_wait(&inner);
+    error = gyre_group_wait(&inner);
+    return error;
+}
+
+INSIDE(group, groups_nest)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(gyre_group_go(&group, be_a_group, (void *)1), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(ran, 27);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    return 0;
+}
+
+static int sleep_in_a_group(void *arg)
+{
+    GYRE_GROUP(inner);
+
+    (void)arg;
+    gyre_group_go(&inner, sleep_for_ever, NULL);
+    gyre_group_go(&inner, sleep_for_ever, NULL);
+    return gyre_group_wait(&inner);
+}
+
+INSIDE(group, an_error_reaches_inner_groups)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(gyre_group_go(&group, sleep_in_a_group, NULL), 0);
+    while (gyre_coro_count() < 10)
+        gyre_yield();
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)-EIO), 0);
+    EXPECT_EQ(gyre_group_wait(&group), -EIO);
+    EXPECT_EQ(cancelled, 6);
+    EXPECT_EQ(gyre_coro_count(), 1);
+    return 0;
+}
+
+INSIDE(group, an_inner_error_is_the_outers)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    {
+        GYRE_GROUP(inner);
+        EXPECT_EQ(gyre_group_go(&inner, return_it, (void *)(intptr_t)-EIO), 0);
+        EXPECT_EQ(gyre_group_wait(&inner), -EIO);
+    }
+    EXPECT_EQ(cancelled, 0);
+    gyre_group_cancel(&group);
+    EXPECT_EQ(gyre_group_wait(&group), -ECANCELED);
+    return 0;
+}
+
+/* --- arguments
+ * ------------------------------------------------------------------------------------------ */
+
+static int check_copy(void *arg)
+{
+    const int *numbers = arg;
+
+    gyre_yield();
+    EXPECT_EQ(numbers[1], 2 * numbers[0]);
+    EXPECT(!strcmp(gyre_coro_name(), "check_copy"));
+    atomic_fetch_add(&ran, numbers[0]);
+    return 0;
+}
+
+INSIDE(group, members_get_copies_of_their_own)
+{
+    GYRE_GROUP(group);
+
+    reset();
+    for (int i = 1; i <= 10; i++) {
+        int numbers[2] = {i, 2 * i};
+
+        EXPECT_EQ(gyre_group_go_copy(&group, check_copy, numbers, sizeof numbers), 0);
+        numbers[0] = numbers[1] = 0;
+    }
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    EXPECT_EQ(ran, 55);
+    return 0;
+}
+
+/* --- what can't be started
+ * ------------------------------------------------------------------------------- */
+
+INSIDE(group, without_memory_for_a_stack_fails)
+{
+    GYRE_GROUP(group);
+    int started = 1, error;
+
+    reset();
+    EXPECT_EQ(gyre_group_go(&group, sleep_for_ever, NULL), 0);
+    atomic_store(&no_memory, true);
+    /* All that is left of the slabs. */
+    while (!(error = gyre_group_go(&group, sleep_for_ever, NULL)))
+        started++;
+    atomic_store(&no_memory, false);
+    EXPECT_EQ(error, -ENOMEM);
+    EXPECT_EQ(gyre_group_wait(&group), -ENOMEM);
+    EXPECT_EQ(ran, started);
+    EXPECT_EQ(cancelled, started);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    return 0;
+}
+
+INSIDE(group, without_memory_for_its_context_fails)
+{
+    struct gyre_scope scopes[1000];
+    GYRE_GROUP(group);
+    int used = 0;
+
+    reset();
+    atomic_store(&no_memory, true);
+    /* All that is left of the slabs. */
+    do
+        scopes[used++] = gyre_scope_cancellable();
+    while (!gyre_context_error());
+    gyre_scope_leave(&scopes[--used]);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), -ENOMEM);
+    atomic_store(&no_memory, false);
+    EXPECT_EQ(gyre_group_wait(&group), -ENOMEM);
+    while (used)
+        gyre_scope_leave(&scopes[--used]);
+    EXPECT_EQ(ran, 0);
+    EXPECT_EQ(gyre_group_go(&group, run, NULL), 0);
+    EXPECT_EQ(gyre_group_wait(&group), 0);
+    return 0;
+}
+
+/* --- shutdown
+ * ---------------------------------------------------------------------------------------------- */
+
+static atomic_int late_error, late_go;
+
+static int wait_beyond_the_end(void *arg)
+{
+    GYRE_GROUP(group);
+
+    (void)arg;
+    gyre_group_go(&group, sleep_for_ever, NULL);
+    gyre_group_go(&group, sleep_for_ever, NULL);
+    atomic_store(&gate, 1);
+    atomic_store(&late_error, gyre_group_wait(&group));
+    atomic_store(&late_go, gyre_group_go(&group, sleep_for_ever, NULL));
+    return 0;
+}
+
+static int leave_it_behind(void *arg)
+{
+    (void)arg;
+    gyre_go(wait_beyond_the_end, NULL);
+    await_flag(&gate, 1);
+    return 0;
+}
+
+Test(group, the_shutdown_reaches_members)
+{
+    for (unsigned workers = 1; workers <= 5; workers += 2) {
+        reset();
+        cr_assert_eq(run_with_workers(workers, leave_it_behind, NULL), 0);
+        cr_assert_eq(cancelled, 2);
+        cr_assert_eq(late_error, -ECANCELED);
+        cr_assert_eq(late_go, -ECANCELED);
+    }
+}
