@@ -145,20 +145,24 @@ static int wait(gyre_rwmutex *mutex, bool writes, bool interruptible)
 
 /* --- handing over -------------------------------------------------------------------------- */
 
-/* The last reader: false when those who waited have given up. */
+/*
+ * The last reader: false when he is not, any more. The writer he saw waiting may have given up, and
+ * let other readers in, before he has the guard.
+ */
 static bool hand_over_from_reader(gyre_rwmutex *mutex, struct sync_taken *taken)
 {
     struct spinlock *guard = sync_guard(&mutex->guard);
-    bool waited;
+    uint32_t state;
+    bool last;
 
     spin_lock(guard);
     /* Acquire: pairs with leave of the other readers, for the writer to come. */
-    (void)atomic_load_explicit(word_of(mutex), memory_order_acquire);
-    waited = !sync_queue_empty(&mutex->writers);
-    if (waited)
+    state = atomic_load_explicit(word_of(mutex), memory_order_acquire);
+    last = (state & READERS) == 1 && !sync_queue_empty(&mutex->writers);
+    if (last)
         let_writer_in(mutex, taken);
     spin_unlock(guard);
-    return waited;
+    return last;
 }
 
 static bool hand_over_from_writer(gyre_rwmutex *mutex, struct sync_taken *taken)
