@@ -34,6 +34,14 @@ _Noreturn void explore_fail(const char *file, int line, const char *condition)
     _exit(1);
 }
 
+/* Out of time, a panic, a crash. */
+static void died(int signal)
+{
+    (void)signal;
+    complain();
+    _exit(1);
+}
+
 unsigned explore_below(unsigned bound)
 {
     return random_below(&program, bound);
@@ -86,14 +94,6 @@ static int run_all(void *unused)
             if (!only || !strcmp(only, scenario->name))
                 run_seeds(scenario);
     return current ? 0 : -ENOENT;
-}
-
-/* Out of time, a panic, a crash. */
-static void died(int signal)
-{
-    (void)signal;
-    complain();
-    _exit(1);
 }
 
 int main(int argc, char **argv)
