@@ -40,7 +40,7 @@ static void fail(struct gyre_group *group, int error)
     }
     spin_unlock(guard);
     if (context)
-        gyre_context_end(context, -ECANCELED);
+        gyre_context_end_cause(context, -ECANCELED, error);
     gyre_context_release(context);
     gyre_sync_ready(&starters);
 }

@@ -194,6 +194,29 @@ INSIDE(group, later_errors_are_dropped)
     return 0;
 }
 
+static int told_error, told_cause;
+
+static int tell_the_end(void *arg)
+{
+    (void)arg;
+    gyre_sleep(INT64_MAX);
+    told_error = gyre_context_error();
+    told_cause = gyre_context_cause();
+    return 0;
+}
+
+INSIDE(group, members_see_the_error_as_the_cause)
+{
+    GYRE_GROUP(group);
+
+    EXPECT_EQ(gyre_group_go(&group, tell_the_end, NULL), 0);
+    EXPECT_EQ(gyre_group_go(&group, return_it, (void *)(intptr_t)-EIO), 0);
+    EXPECT_EQ(gyre_group_wait(&group), -EIO);
+    EXPECT_EQ(told_error, -ECANCELED);
+    EXPECT_EQ(told_cause, -EIO);
+    return 0;
+}
+
 INSIDE(group, starts_nobody_after_an_error)
 {
     GYRE_GROUP(group);
