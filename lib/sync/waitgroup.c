@@ -34,7 +34,15 @@ static void take_waiters(gyre_waitgroup *group, struct sync_taken *taken)
     spin_unlock(guard);
 }
 
-void gyre_waitgroup_add(gyre_waitgroup *group, int delta)
+static _Noreturn __attribute__((cold)) void refuse(int64_t count)
+{
+    if (count < 0)
+        gyre_panic("negative gyre_waitgroup counter");
+    gyre_panic("gyre_waitgroup counter exceeds %d", COUNT_MAX);
+}
+
+/* delta < 0, and may reach zero. */
+static void subtract(gyre_waitgroup *group, int64_t delta)
 {
     _Atomic(uint64_t) *word = sync_long(&group->state);
     uint64_t state = atomic_load_explicit(word, memory_order_relaxed);
@@ -44,9 +52,7 @@ void gyre_waitgroup_add(gyre_waitgroup *group, int delta)
         int64_t count = count_of(state) + delta;
 
         if (unlikely(count < 0))
-            gyre_panic("negative gyre_waitgroup counter");
-        if (unlikely(count > COUNT_MAX))
-            gyre_panic("gyre_waitgroup counter exceeds %d", COUNT_MAX);
+            refuse(count);
         if (unlikely(!count && state & WAITING)) {
             take_waiters(group, &taken);
             state = atomic_load_explicit(word, memory_order_relaxed);
@@ -54,7 +60,7 @@ void gyre_waitgroup_add(gyre_waitgroup *group, int delta)
         }
         /* Release: pairs with the acquire in wait; and acquire: what the others did before they
          * were done is seen by those that this one readies. */
-        if (atomic_compare_exchange_weak_explicit(word, &state, state + (uint64_t)(int64_t)delta,
+        if (atomic_compare_exchange_weak_explicit(word, &state, state + (uint64_t)delta,
                                                   memory_order_acq_rel, memory_order_relaxed))
             break;
     }
@@ -62,9 +68,24 @@ void gyre_waitgroup_add(gyre_waitgroup *group, int delta)
         gyre_sync_ready(&taken);
 }
 
+void gyre_waitgroup_add(gyre_waitgroup *group, int delta)
+{
+    int64_t count;
+
+    if (delta < 0) {
+        subtract(group, delta);
+        return;
+    }
+    /* Relaxed: what begins here is seen by what ends. */
+    count = delta + count_of(atomic_fetch_add_explicit(sync_long(&group->state), (uint64_t)delta,
+                                                       memory_order_relaxed));
+    if (unlikely(count > COUNT_MAX))
+        refuse(count);
+}
+
 void gyre_waitgroup_done(gyre_waitgroup *group)
 {
-    gyre_waitgroup_add(group, -1);
+    subtract(group, -1);
 }
 
 /* Under the guard: false when the count is zero. */
