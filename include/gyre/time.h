@@ -74,8 +74,8 @@ GYRE_API int gyre_after_func_at(const char *site, struct gyre_timer **timer, int
  */
 GYRE_API int gyre_ticker_create(struct gyre_ticker **ticker, int64_t period);
 GYRE_API gyre_receiver gyre_ticker_channel(struct gyre_ticker *ticker); /* Go: Ticker.C */
-GYRE_API void
-gyre_ticker_stop(struct gyre_ticker *ticker); /* no tick is received after it. Go: Stop */
+/* No tick is received after it. Go: Ticker.Stop. */
+GYRE_API void gyre_ticker_stop(struct gyre_ticker *ticker);
 /* Goes on with period (> 0, else panics) from now, no older tick. Go: Reset. */
 GYRE_API void gyre_ticker_reset(struct gyre_ticker *ticker, int64_t period);
 GYRE_API void gyre_ticker_destroy(struct gyre_ticker *ticker); /* NULL is fine */
