@@ -74,6 +74,11 @@ static int await_gate(void *arg)
     return 0;
 }
 
+static int await_gate_copied(void *arg)
+{
+    return await_gate((void *)(intptr_t) * (int *)arg);
+}
+
 static int be_counted(void *arg)
 {
     int now = atomic_fetch_add(&inside, 1) + 1, most = atomic_load(&most_inside);
@@ -422,10 +427,11 @@ INSIDE(group, limit_bounds_those_that_run)
 INSIDE(group, try_go_says_when_it_is_full)
 {
     GYRE_GROUP(group, .limit = 2);
+    const int one = 1;
 
     reset();
     EXPECT_EQ(gyre_group_try_go(&group, await_gate, (void *)1), 0);
-    EXPECT_EQ(gyre_group_try_go_copy(&group, await_gate, NULL, 0), 0);
+    EXPECT_EQ(gyre_group_try_go_copy(&group, await_gate_copied, &one, sizeof one), 0);
     EXPECT_EQ(gyre_group_try_go(&group, run, NULL), -EAGAIN);
     EXPECT_EQ(gyre_group_try_go_copy(&group, run, NULL, 0), -EAGAIN);
     atomic_store(&gate, 1);
