@@ -303,11 +303,13 @@ static void commit_select(struct worker *worker, struct gyre_coro *self, void *a
 {
     struct gyre_context *context = coro_context(self);
     struct selection *s = argument;
+    bool locked = s->locks;
 
     if (s->after)
         sleeper_start(worker, &s->sleeper);
     wait_publish(self);
-    unlock_others(s, NULL);
+    if (locked) /* else nothing keeps the select here: it may be gone already */
+        unlock_others(s, NULL);
     wait_check(self, context);
 }
 
