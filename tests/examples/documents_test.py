@@ -1,8 +1,14 @@
 """The programs in the documents: all compile under the project's warnings, and those that are
-followed by a block of text print just that."""
+followed by a block of text print just that.
+
+In docs/from-go.md pieces of programs stand for the whole: what is outside of functions there is so in
+the program, the rest is the inside of main's coroutine. They leave nothing behind. The Go beside a
+piece of C is vetted and run as well, where there is a Go that knows all of it, and prints the same.
+"""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,40 +22,138 @@ sys.argv[1:] = sys.argv[end + 1:]
 
 STRICT = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
           "-Wno-sign-conversion", "-Werror", "-fstack-clash-protection"]
+HEADERS = ["gyre.h", "errno.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h"]
+GO_VERSION = (1, 25)  # WaitGroup.Go, testing/synctest
 
 
-def programs(document):
-    """(code, what it prints or None) of each complete program."""
+def blocks(document):
+    """(kind, code, line of its first one) of each fenced block."""
     with open(os.path.join(SOURCE, document), encoding="utf-8") as file:
-        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", file.read(), re.M | re.S)
-    for number, (kind, code) in enumerate(blocks):
-        if kind == "c" and "int main(" in code:
-            following = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
-            yield code, following[1] if following[0] == "text" else None
+        text = file.read()
+    return [(found[1], found[2], text.count("\n", 0, found.start(2)) + 1)
+            for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)]
 
 
-def check(document):
+def programs(document, kind):
+    """(code, line, what it prints or None) of each block of a language. Two languages may stand
+    before one text."""
+    found = blocks(document)
+    for number, (its_kind, code, line) in enumerate(found):
+        if its_kind == kind:
+            following = [k for k, _, _ in found[number + 1:number + 3]] + ["", ""]
+            after = 1 if following[0] == "text" else 2 if following[:2] == ["c", "text"] else 0
+            yield code, line, found[number + after][1] if after else None
+
+
+def split(code, line, begins):
+    """A piece's lines outside and inside of functions, each with its number."""
+    outside, inside, within = [], [], False
+    for number, text in enumerate(code.splitlines(), line):
+        starts = not within and re.match(begins, text)
+        (outside if within or starts else inside).append((number, text))
+        if starts:
+            within = not text.endswith((";", "}"))
+            if text.startswith("static") and "(" in text and not text.endswith(("{", ";", "}")):
+                within = True  # the brace stands alone in the next line
+        elif within and text.startswith("}"):
+            within = False
+    return outside, inside
+
+
+def whole_c(code, line, document):
+    if "int main(" in code:
+        return f'#line {line} "{document}"\n{code}'
+
+    def numbered(lines):
+        return "".join(f'#line {number} "{document}"\n{text}\n' for number, text in lines if text)
+    outside, inside = split(code, line, r"static |GYRE_CHAN_TYPE|struct \w+ \{$|enum \{")
+    return ("".join(f"#include <{header}>\n" for header in HEADERS) + numbered(outside) +
+            "static int start(void *unused)\n{\n(void)unused;\n" + numbered(inside) +
+            "return 0;\n}\nint main(void)\n{\nreturn gyre_run(start, NULL) < 0;\n}\n")
+
+
+def runs(program, expected, what, checks):
+    environment = {**os.environ, **({"GYRE_DEBUG": "checks"} if checks else {})}
+    done = subprocess.run([program], capture_output=True, text=True, check=False,
+                          timeout=PATIENCE, stdin=subprocess.DEVNULL, env=environment)
+    if "cannot start" in done.stderr and "io_uring" in done.stderr:
+        raise Skip("io_uring is not available here")
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, ""), f"{what}: {done}"
+
+
+def check(document, pieces=False):
     count = 0
-    for code, expected in programs(document):
-        count += 1
-        with tempfile.TemporaryDirectory() as folder:
-            program = os.path.join(folder, "program")
+    with tempfile.TemporaryDirectory() as folder:
+        program = os.path.join(folder, "program")
+        for code, line, expected in programs(document, "c"):
+            if not pieces and "int main(" not in code:
+                continue
+            count += 1
             with open(program + ".c", "w", encoding="utf-8") as file:
-                file.write(code)
+                file.write(whole_c(code, line, document))
             done = subprocess.run([*COMPILER, *STRICT, "-I", os.path.join(SOURCE, "include"),
                                    program + ".c", "-o", program, "-L", LIBRARY, "-lgyre",
                                    "-Wl,-rpath," + LIBRARY, "-pthread"],
                                   capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{document}, program {count}: {done.stderr}"
-            if expected is None:
-                continue
-            done = subprocess.run([program], capture_output=True, text=True, check=False,
-                                  timeout=PATIENCE, stdin=subprocess.DEVNULL)
-            if "cannot start" in done.stderr and "io_uring" in done.stderr:
-                raise Skip("io_uring is not available here")
-            assert (done.returncode, done.stdout, done.stderr) == (0, expected, ""), \
-                f"{document}, program {count}: {done}"
+            assert done.returncode == 0, f"{document}:{line}: {done.stderr}"
+            if expected is not None:
+                runs(program, expected, f"{document}:{line}", pieces)
     assert count > 0, f"no program in {document}"
+
+
+def whole_go(code, document):
+    outside, inside = split(code, 1, r"func |type |const \(")
+    text = "\n".join(line for _, line in outside + [(0, "func main() {")] + inside) + "\n}\n"
+    if "func Test" in code:
+        text = code
+    packages = ["context", "errors", "fmt", "golang.org/x/sync/errgroup", "os", "sync", "testing",
+                "testing/synctest", "time"]
+    imports = [f'import "{package}"\n' for package in packages
+               if re.search(r"\b" + package.split("/")[-1] + r"\.", text)]
+    return f"// {document}\npackage main\n" + "".join(imports) + text
+
+
+def go(folder, *arguments):
+    done = subprocess.run(["go", *arguments], cwd=folder, capture_output=True, text=True,
+                          check=False, env={**os.environ, "GOPROXY": "off", "GOFLAGS": "-mod=mod",
+                                            "GOTOOLCHAIN": "local", "GOWORK": "off"})
+    assert done.returncode == 0, f"go {arguments[0]}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def check_go(document):
+    if not shutil.which("go"):
+        raise Skip("Go is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        found = re.match(r"go(\d+)\.(\d+)", go(folder, "env", "GOVERSION"))
+        if not found or (int(found[1]), int(found[2])) < GO_VERSION:
+            raise Skip("Go is older than %d.%d" % GO_VERSION)
+        shutil.copytree(os.path.join(SOURCE, "tests/examples/errgroup"),
+                        os.path.join(folder, "sync/errgroup"))
+        for module, name in [("sync", "golang.org/x/sync"), (".", "document")]:
+            with open(os.path.join(folder, module, "go.mod"), "w", encoding="utf-8") as file:
+                file.write(f"module {name}\ngo %d.%d\n" % GO_VERSION)
+                if module == ".":
+                    file.write("require golang.org/x/sync v0.0.0\n"
+                               "replace golang.org/x/sync => ./sync\n")
+        expected = {}
+        for code, line, text in programs(document, "go"):
+            package = os.path.join(folder, f"line{line}")
+            os.mkdir(package)
+            test = "func Test" in code
+            name = "main_test.go" if test else "main.go"
+            with open(os.path.join(package, name), "w", encoding="utf-8") as file:
+                file.write(whole_go(code, f"{document}:{line}"))
+            if not test:
+                expected[f"line{line}"] = text
+        assert expected, f"no Go in {document}"
+        go(folder, "vet", "./...")
+        go(folder, "test", "./...")
+        go(folder, "build", "-o", "bin/", *(f"./{name}" for name in expected))
+        for name, text in expected.items():
+            done = subprocess.run([os.path.join(folder, "bin", name)], capture_output=True,
+                                  text=True, check=False, timeout=PATIENCE)
+            assert (done.returncode, done.stdout) == (0, text), f"{document}, {name}: {done}"
 
 
 def test_readme():
@@ -58,6 +162,14 @@ def test_readme():
 
 def test_tutorial():
     check("docs/tutorial.md")
+
+
+def test_from_go():
+    check("docs/from-go.md", pieces=True)
+
+
+def test_from_go_beside_it():
+    check_go("docs/from-go.md")
 
 
 main(globals())
