@@ -388,14 +388,15 @@ static void end_node(struct gyre_context *context, int error, int cause, struct 
         return;
     }
     set_error(context, error, cause);
-    /* Pairs with the barrier in a park's commit: it sees the error, or its wait is seen here. */
-    full_barrier();
-    detach_children(members, walk);
-    if (context->owner)
-        gyre_coro_interrupt(context->owner);
     /* Who comes later sees the error. */
     crowded = !list_empty(&members->coros);
     watched = context->watches;
+    /* Pairs with the barrier in a park's commit: it sees the error, or its wait is seen here. */
+    if (crowded || context->owner)
+        full_barrier();
+    detach_children(members, walk);
+    if (context->owner)
+        gyre_coro_interrupt(context->owner);
     spin_unlock(&members->lock);
     context_stop_timer(context);
     if (crowded)

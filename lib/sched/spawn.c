@@ -360,6 +360,14 @@ void gyre_coro_release(struct worker *worker, struct gyre_coro *coro)
     give_block(worker, coro);
 }
 
+void gyre_coro_discard(struct worker *worker, struct gyre_coro *coro)
+{
+    gyre_context_disinherit(coro);
+    atomic_fetch_and_explicit(&coro->life, ~(uintptr_t)LIFE_ALIVE, memory_order_acq_rel);
+    gyre_coro_release(worker, coro);
+    count_ended(worker);
+}
+
 bool gyre_coro_unqueue(struct worker *worker, struct gyre_coro *coro)
 {
     /* Pairs with the fetch_or above: exactly one of the two gives the memory back. */

@@ -22,6 +22,9 @@ int gyre_coro_start(const char *site, gyre_fn fn, void *arg,
                     const struct gyre_spawn_options *options, struct gyre_context *context,
                     struct coro_end at_end);
 
+/* Undoes gyre_coro_create for one without a handle that was never made ready. */
+void gyre_coro_discard(struct worker *worker, struct gyre_coro *coro);
+
 /* Gives the memory of an ended coroutine back, now or when its cancel message has been read. */
 void gyre_coro_release(struct worker *worker, struct gyre_coro *coro);
 

@@ -7,7 +7,7 @@
 struct gyre_chan;
 
 /* The context's done channel, made at the first call; it lives as long as the context. *chan is
- * NULL where the context never ends. 0 or -ENOMEM. Any thread. */
+ * NULL where the context never ends. 0 or -ENOMEM. The caller holds the context. Any thread. */
 int gyre_context_done_chan(struct gyre_context *context, struct gyre_chan **chan);
 
 #endif

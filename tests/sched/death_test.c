@@ -132,12 +132,37 @@ static int leave_the_outer_scope(void *arg)
     return 0;
 }
 
-static int cancel_null(void *arg)
-{
-    (void)arg;
-    gyre_context_cancel(NULL);
-    return 0;
-}
+#define ON_NULL(name, call)                                                                        \
+    static int name(void *arg)                                                                     \
+    {                                                                                              \
+        struct gyre_context *context;                                                              \
+                                                                                                   \
+        (void)context;                                                                             \
+        (void)arg;                                                                                 \
+        (void)(call);                                                                              \
+        return 0;                                                                                  \
+    }
+
+static const struct gyre_context_key context_key;
+static gyre_receiver done;
+
+ON_NULL(cancel_null, (gyre_context_cancel(NULL), 0))
+ON_NULL(cancel_cause_null, (gyre_context_cancel_cause(NULL, -EPIPE), 0))
+ON_NULL(hold_null, gyre_context_hold(NULL))
+ON_NULL(error_of_null, gyre_context_error_of(NULL))
+ON_NULL(cause_of_null, gyre_context_cause_of(NULL))
+ON_NULL(deadline_of_null, gyre_context_deadline_of(NULL))
+ON_NULL(value_of_null, gyre_context_value_of(NULL, &context_key))
+ON_NULL(with_cancel_null, gyre_context_with_cancel(NULL, &context))
+ON_NULL(with_timeout_null, gyre_context_with_timeout(NULL, 1, &context))
+ON_NULL(with_deadline_null, gyre_context_with_deadline(NULL, 1, &context))
+ON_NULL(with_value_null, gyre_context_with_value(NULL, &context_key, NULL, &context))
+ON_NULL(without_cancel_null, gyre_context_without_cancel(NULL, &context))
+ON_NULL(with_null_key, gyre_context_with_value(gyre_context_background(), NULL, NULL, &context))
+ON_NULL(scope_of_null_key, gyre_scope_value(NULL, NULL))
+ON_NULL(enter_null, gyre_scope_enter(NULL))
+ON_NULL(done_of_null, gyre_context_done(NULL, &done))
+ON_NULL(after_null, gyre_context_after(NULL, nothing, NULL, NULL))
 
 #if !defined(__SANITIZE_ADDRESS__)
 
@@ -286,7 +311,25 @@ PANICS(ends_inside_a_scope, keep_scope,
        "gyre: panic: a coroutine ended inside a scope that it entered", IN_MAIN)
 PANICS(leaves_the_outer_scope_first, leave_the_outer_scope,
        "gyre: panic: a scope was left that is not the innermost one", IN_MAIN)
-PANICS(cancels_null, cancel_null, "gyre: panic: gyre_context_cancel of a NULL context", IN_MAIN)
+#define PANICS_ON_NULL(fn, line) PANICS(context_##fn, fn, "gyre: panic: " line, IN_MAIN)
+
+PANICS_ON_NULL(cancel_null, "gyre_context_cancel of a NULL context")
+PANICS_ON_NULL(cancel_cause_null, "gyre_context_cancel_cause of a NULL context")
+PANICS_ON_NULL(hold_null, "gyre_context_hold of a NULL context")
+PANICS_ON_NULL(error_of_null, "gyre_context_error_of of a NULL context")
+PANICS_ON_NULL(cause_of_null, "gyre_context_cause_of of a NULL context")
+PANICS_ON_NULL(deadline_of_null, "gyre_context_deadline_of of a NULL context")
+PANICS_ON_NULL(value_of_null, "gyre_context_value_of of a NULL context")
+PANICS_ON_NULL(with_cancel_null, "gyre_context_with_cancel of a NULL context")
+PANICS_ON_NULL(with_timeout_null, "gyre_context_with_timeout of a NULL context")
+PANICS_ON_NULL(with_deadline_null, "gyre_context_with_deadline of a NULL context")
+PANICS_ON_NULL(with_value_null, "gyre_context_with_value of a NULL context")
+PANICS_ON_NULL(without_cancel_null, "gyre_context_without_cancel of a NULL context")
+PANICS_ON_NULL(with_null_key, "gyre_context_with_value with a NULL key")
+PANICS_ON_NULL(scope_of_null_key, "GYRE_CONTEXT_VALUE with a NULL key")
+PANICS_ON_NULL(enter_null, "GYRE_WITH_CONTEXT of a NULL context")
+PANICS_ON_NULL(done_of_null, "gyre_context_done of a NULL context")
+PANICS_ON_NULL(after_null, "gyre_context_after of a NULL context")
 PANICS(ends_its_thread, exit_thread,
        "gyre: panic: the thread was ended (pthread_exit, pthread_cancel) inside a coroutine",
        IN_MAIN)
