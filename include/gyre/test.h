@@ -10,12 +10,15 @@
  *
  * Under the virtual clock time stands still while anything can run, and moves on to the next timer
  * or deadline when all are parked: a test of timeouts takes no time and has one outcome. A
- * coroutine that waits for the kernel (a socket, a file) stops the clock until that completes.
- * Go: testing/synctest.
+ * coroutine that waits for the kernel (a socket, a file) stops the clock until that completes, and
+ * so does a listener that was accepted from, until it is closed. Threads of the program's own
+ * are not seen: where they wake coroutines by anything but a descriptor, take the real clock.
+ * gyre_now() begins at the same value in each test. Go: testing/synctest.
  *
  * Checks, which can be had in any program with GYRE_DEBUG=checks (and are on in a library built
  * with meson's buildtype=debug): use of a channel after its last release panics; at the end
- * coroutines that were still alive, contexts and channels that nobody released are reported.
+ * coroutines that are still alive when the main one has returned, coroutines that nobody joined or
+ * detached, contexts and channels that nobody released are reported.
  */
 #ifndef GYRE_TEST_H
 #define GYRE_TEST_H
@@ -27,7 +30,8 @@ GYRE_BEGIN_DECLS
 /* Start from GYRE_TEST_OPTIONS_INIT. Zero means the default. */
 struct gyre_test_options {
     size_t size;      /* sizeof (struct gyre_test_options) */
-    unsigned workers; /* 0: one; the virtual clock and replay need one */
+    unsigned workers; /* 0: one, whatever GYRE_WORKERS says; more need real_clock, and no seed
+                         replays them */
     int real_clock;   /* nonzero: no virtual clock */
     int shuffle;      /* nonzero: of the coroutines that can run, one picked at random is next, not
                          the one whose turn it is; with one worker the seed decides everything */
@@ -41,18 +45,22 @@ struct gyre_test_options {
 
 /*
  * Runs fn(arg) as gyre_run does, with one worker, the virtual clock and checks on. Returns 0 when
- * fn returned 0, no GYRE_EXPECT failed and nothing leaked: every coroutine has ended before fn
- * returned, every context handle and channel was released, no descriptor is open that was not open
- * before. Else, after messages that say what is wrong and which seed replays it: what fn returned;
- * -EDEADLK (all were parked, and nothing would ever wake one: each with its place is
- * listed, then all are cancelled); -ENOTRECOVERABLE (a leak or a failed expectation); or why it
- * could not start, as gyre_run_options. From a thread of the program, not from a coroutine.
+ * fn returned 0, no GYRE_EXPECT failed and nothing leaked: every coroutine has ended when fn
+ * returns (those that are about to get the time to), and was joined or detached; every context
+ * handle and channel was released; no descriptor is open that was not open before.
+ *
+ * Else, after messages that say what is wrong and which seed replays it: -EDEADLK (under the virtual
+ * clock: all were parked, and nothing would ever wake one; each is listed with what it waits for,
+ * then all are cancelled; those that can't be, such as two that lock each other's mutex, are listed
+ * again and the process aborts); what fn returned; -ENOTRECOVERABLE (a leak or a failed
+ * expectation). Or why it could not start, as gyre_run_options. From a thread of the program, not
+ * from a coroutine. Go: synctest.Test, and the leak checks of goleak.
  */
 GYRE_API int gyre_test(gyre_fn fn, void *arg);
 GYRE_API int gyre_test_run(gyre_fn fn, void *arg, const struct gyre_test_options *options);
 
 /*
- * Waits until all other coroutines are parked, waiting for each other, time, or nothing that is
+ * Waits until all other coroutines are parked, waiting for each other or for time, and nothing is
  * in the kernel; the clock does not move. Only in a gyre_test with one worker, by one
  * coroutine at a time (else panics). Returns 0, -ECANCELED or -ETIMEDOUT. Parks.
  * Go: synctest.Wait.

@@ -496,7 +496,8 @@ static void clear_count(struct gyre_context *context, void *unused)
 static void count_child(struct gyre_context *context, void *unused)
 {
     (void)unused;
-    context->parent->deadline++;
+    if (!context->parent->immortal)
+        context->parent->deadline++;
 }
 
 struct leaks {

@@ -1,6 +1,8 @@
 /* The end of the main coroutine: the others are cancelled and awaited, whatever they do. */
 #include "inside.h"
 
+#include "base/checks.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -245,6 +247,7 @@ Test(shutdown, stragglers_may_be_left_behind)
 {
     struct gyre_options options = GYRE_OPTIONS_INIT;
 
+    gyre_checks = false; /* they would tell of the hog before */
     note_messages();
     options.workers = 2;
     options.grace = 20 * GYRE_MILLISECOND;
