@@ -1,8 +1,6 @@
 /*
  * micro - one measure of the scheduler, through the public interface only: micro WORK.
  *
- * yield              ns a gyre_yield, two coroutines taking turns on one worker
- * spawn_join         ns to start a coroutine that does nothing and join it, one worker
  * wake_other_worker  ns from starting a coroutine on a worker that sleeps to its first
  *                    instruction there, median
  * parked_1m          bytes each (resident and page tables) and seconds in all until a million
@@ -19,82 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const long yields = 10000000, spawns = 3000000;
-
 enum { WAKES = 1001, PARKED = 1000000 };
-
-static long yields_left;
-
-static int yield_until_done(void *arg)
-{
-    (void)arg;
-    while (yields_left-- > 0)
-        gyre_yield();
-    return 0;
-}
-
-static int two_yielders(long count)
-{
-    gyre_handle handles[2];
-    int error;
-
-    yields_left = count;
-    error = gyre_spawn(&handles[0], yield_until_done, NULL);
-    if (error)
-        return error;
-    error = gyre_spawn(&handles[1], yield_until_done, NULL);
-    if (!error)
-        error = gyre_join(handles[1], NULL);
-    return error ? error : gyre_join(handles[0], NULL);
-}
-
-static int measure_yield(void *arg)
-{
-    int64_t start;
-    int error = two_yielders(yields / 10);
-
-    (void)arg;
-    if (error)
-        return error;
-    start = gyre_now();
-    error = two_yielders(yields);
-    printf("{\"value\": %.3f}\n", (double)(gyre_now() - start) / (double)yields);
-    return error;
-}
-
-static int nothing(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
-static int spawn_and_join(long count)
-{
-    for (long i = 0; i < count; i++) {
-        gyre_handle handle;
-        int error = gyre_spawn(&handle, nothing, NULL);
-
-        if (!error)
-            error = gyre_join(handle, NULL);
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
-static int measure_spawn_join(void *arg)
-{
-    int64_t start;
-    int error = spawn_and_join(spawns / 10);
-
-    (void)arg;
-    if (error)
-        return error;
-    start = gyre_now();
-    error = spawn_and_join(spawns);
-    printf("{\"value\": %.3f}\n", (double)(gyre_now() - start) / (double)spawns);
-    return error;
-}
 
 static int stamp(void *arg)
 {
@@ -200,8 +123,6 @@ static const struct {
     gyre_fn fn;
     unsigned workers; /* 0: the default */
 } works[] = {
-    {"yield", measure_yield, 1},
-    {"spawn_join", measure_spawn_join, 1},
     {"wake_other_worker", measure_wake, 2},
     {"parked_1m", measure_parked, 0},
 };
@@ -220,6 +141,6 @@ int main(int argc, char **argv)
             fprintf(stderr, "micro: %s: %s\n", works[i].name, strerror(-error));
         return error != 0;
     }
-    fprintf(stderr, "usage: micro yield | spawn_join | wake_other_worker | parked_1m\n");
+    fprintf(stderr, "usage: micro wake_other_worker | parked_1m\n");
     return 2;
 }
