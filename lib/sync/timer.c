@@ -249,7 +249,8 @@ static bool enter(struct gyre_timer *timer, const struct worker *worker)
     return false;
 }
 
-/* With the lock held, which is released. */
+/* With the lock held, which is released. The moment is that of the run that fires, so it was looked
+ * up under the lock: a callback that came before may have waited for it since an earlier run. */
 static void put(struct gyre_timer *timer, int64_t moment)
 {
     struct gyre_chan *chan = chan_of(timer);
@@ -261,12 +262,11 @@ static void put(struct gyre_timer *timer, int64_t moment)
 static void fire_once(struct timer *fired)
 {
     struct gyre_timer *timer = timer_of(fired);
-    int64_t now = clock_now();
 
     if (!enter(timer, worker_current()))
         return;
     set_state(timer, TIMER_LOOSE);
-    put(timer, now);
+    put(timer, clock_now());
 }
 
 static int64_t next_tick(int64_t tick, int64_t period, int64_t now)
@@ -281,10 +281,11 @@ static void fire_tick(struct timer *fired)
 {
     struct gyre_timer *timer = timer_of(fired);
     struct worker *worker = worker_current();
-    int64_t now = clock_now();
+    int64_t now;
 
     if (!enter(timer, worker))
         return;
+    now = clock_now();
     start(worker, timer, next_tick(fired->deadline, timer->period, now));
     put(timer, now);
 }
