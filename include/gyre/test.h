@@ -49,10 +49,10 @@ struct gyre_test_options {
  * returns (those that are about to get the time to), and was joined or detached; every context
  * handle and channel was released; no descriptor is open that was not open before.
  *
- * Else, after messages that say what is wrong and which seed replays it: -EDEADLK (under the virtual
- * clock: all were parked, and nothing would ever wake one; each is listed with what it waits for,
- * then all are cancelled; those that can't be, such as two that lock each other's mutex, are listed
- * again and the process aborts); what fn returned; -ENOTRECOVERABLE (a leak or a failed
+ * Else, after messages that say what is wrong and which seed replays it: -EDEADLK (under the
+ * virtual clock: all were parked, and nothing would ever wake one; each is listed with what it
+ * waits for, then all are cancelled; those that can't be, such as two that lock each other's mutex,
+ * are listed again and the process aborts); what fn returned; -ENOTRECOVERABLE (a leak or a failed
  * expectation). Or why it could not start, as gyre_run_options. From a thread of the program, not
  * from a coroutine. Go: synctest.Test, and the leak checks of goleak.
  */

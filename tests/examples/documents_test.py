@@ -101,6 +101,27 @@ def check(document, pieces=False):
     assert count > 0, f"no program in {document}"
 
 
+def check_criterion(document):
+    """The programs that are Criterion's; the others are checked as all are."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = os.path.join(folder, "program")
+        found = [(code, line) for code, line, _ in programs(document, "c")
+                 if "<criterion/criterion.h>" in code]
+        assert found, f"no test in {document}"
+        for code, line in found:
+            with open(program + ".c", "w", encoding="utf-8") as file:
+                file.write(f'#line {line} "{document}"\n{code}')
+            done = subprocess.run([*COMPILER, *STRICT, "-Wno-conversion", "-I",
+                                   os.path.join(SOURCE, "include"), program + ".c", "-o", program,
+                                   "-L", LIBRARY, "-lgyre", "-lcriterion",
+                                   "-Wl,-rpath," + LIBRARY, "-pthread"],
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{document}:{line}: {done.stderr}"
+            done = subprocess.run([program], capture_output=True, text=True, check=False,
+                                  timeout=PATIENCE)
+            assert done.returncode == 0 and "Failing: 0" in done.stderr, f"{document}:{line}: {done}"
+
+
 def whole_go(code, document):
     outside, inside = split(code, 1, r"func |type |const \(")
     text = "\n".join(line for _, line in outside + [(0, "func main() {")] + inside) + "\n}\n"
@@ -162,6 +183,14 @@ def test_readme():
 
 def test_tutorial():
     check("docs/tutorial.md")
+
+
+def test_testing():
+    check("docs/testing.md")
+
+
+def test_testing_with_criterion():
+    check_criterion("docs/testing.md")
 
 
 def test_from_go():
