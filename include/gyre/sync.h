@@ -36,8 +36,8 @@ struct gyre_sync_queue {
 /*
  * A mutex. Not recursive. It belongs to nobody: another coroutine than the one that locked it may
  * unlock it, as in Go. Fair as Go's: a newcomer may overtake those who wait, which is fast, until
- * one has waited for a millisecond: from then on unlock hands the mutex over in order.
- * Go: sync.Mutex.
+ * one has waited for a millisecond: from then on unlock hands the mutex over in order. Its storage
+ * may be freed by who locks it last, right after the unlock. Go: sync.Mutex.
  */
 typedef struct gyre_mutex {
     uint32_t state, guard; /* private */
@@ -89,22 +89,21 @@ static inline void gyre_mutex_guard_leave(gyre_mutex **mutex)
 /* --- reader-writer mutex ------------------------------------------------------------------- */
 
 /*
- * Many readers or one writer. A writer that waits holds back new readers, so it is not starved;
- * when it unlocks, all readers that waited come before the next writer, so neither are they. Hence
+ * Many readers or one writer. Writers take turns by a gyre_mutex; the one whose turn it is holds
+ * back new readers while it waits for those inside, so it is not starved; when it unlocks, all
+ * readers that waited come before the next writer, so neither are they. Hence
  * locking for reading again while holding it for reading can deadlock, once a writer waits between
  * the two; so does trading a read lock for a write lock. Go: sync.RWMutex.
  */
 typedef struct gyre_rwmutex {
     uint32_t state, guard; /* private */
-    struct gyre_sync_queue readers, writers;
+    struct gyre_sync_queue readers, writer;
+    gyre_mutex turn;
 } gyre_rwmutex;
 
 #define GYRE_RWMUTEX_INIT                                                                          \
     {                                                                                              \
-        0, 0, {0, 0},                                                                              \
-        {                                                                                          \
-            0, 0                                                                                   \
-        }                                                                                          \
+        0, 0, {0, 0}, {0, 0}, GYRE_MUTEX_INIT                                                      \
     }
 
 /* As the mutex's calls of the same names, r for reading. Panics: an unlock of what is not locked

@@ -1,17 +1,18 @@
 /*
- * The reader-writer mutex: one word that is locked and unlocked, either way, by one
- * compare-and-swap, and two queues.
+ * The reader-writer mutex: one word, and two queues, of readers and of the writer whose turn it is;
+ * the others compete for that turn by a mutex.
  *
- * Phase-fair: while a writer waits, new readers queue; the last reader that leaves hands over to
- * the first writer; a writer that leaves hands over to all readers that wait, or, without any, to
- * the next writer. Nothing is let go while someone waits, so no one woken has to compete, and
- * nobody is overtaken. (Rejected: writers that compete, as in Go, by a mutex of their own: a second
- * locked instruction on each side, for a lock whose point is its readers.)
+ * Phase-fair: while that writer waits, new readers queue; the last reader that leaves hands over to
+ * it; a writer that leaves hands over to all readers that wait, or, without any, to the writer in
+ * the queue. So none of these has to compete or can be overtaken. Writers among themselves may
+ * overtake each other, as on the mutex. (Rejected: all writers in the queue, which saves two of
+ * four locked instructions: under contention each lock is then handed to one that is asleep.)
  *
  * Invariants. WAITING: a queue is not empty; both change under the guard. While readers are
  * inside, or nobody is, readers wait only behind a writer. WAITING says that the one who leaves
  * last has to hand over, under the guard: he is inside until then, and those he hands over to can't
- * be seen to have left before it is free, so nobody touches the storage after who may free it.
+ * be seen to have left before it is free, so nobody touches the storage after who may free it. For
+ * the same reason a writer gives its turn away before it leaves.
  */
 #include "base/panic.h"
 #include "sync/queue.h"
@@ -76,7 +77,7 @@ static void let_readers_in(gyre_rwmutex *mutex, uint32_t writer, struct sync_tak
 
     for (struct gyre_sync_waiter *reader = mutex->readers.first; reader; reader = reader->next)
         count++;
-    if (sync_queue_empty(&mutex->writers))
+    if (sync_queue_empty(&mutex->writer))
         clear |= WAITING;
     if (unlikely((state & READERS) + count > READERS_MAX))
         gyre_panic("more than %u readers of a gyre_rwmutex", READERS_MAX);
@@ -89,10 +90,10 @@ static void let_readers_in(gyre_rwmutex *mutex, uint32_t writer, struct sync_tak
 /* The lock is nobody's but the caller's: it becomes the first writer's. */
 static void let_writer_in(gyre_rwmutex *mutex, struct sync_taken *taken)
 {
-    gyre_sync_take(&mutex->writers, mutex->writers.first, taken);
+    gyre_sync_take(&mutex->writer, mutex->writer.first, taken);
     /* Relaxed: all goes by the guard and the readying. */
     atomic_store_explicit(word_of(mutex),
-                          sync_queue_empty(&mutex->writers) && sync_queue_empty(&mutex->readers)
+                          sync_queue_empty(&mutex->writer) && sync_queue_empty(&mutex->readers)
                               ? WRITER
                               : WRITER | WAITING,
                           memory_order_relaxed);
@@ -101,7 +102,7 @@ static void let_writer_in(gyre_rwmutex *mutex, struct sync_taken *taken)
 /* One gave up waiting. */
 static void settle(gyre_rwmutex *mutex, struct sync_taken *taken)
 {
-    if (!sync_queue_empty(&mutex->writers))
+    if (!sync_queue_empty(&mutex->writer))
         return;
     if (sync_queue_empty(&mutex->readers))
         atomic_fetch_and_explicit(word_of(mutex), ~WAITING, memory_order_relaxed);
@@ -122,7 +123,7 @@ static bool enter_or_wait(gyre_rwmutex *mutex, uint32_t unless, uint32_t change)
 static int wait(gyre_rwmutex *mutex, bool writes, bool interruptible)
 {
     struct spinlock *guard = sync_guard(&mutex->guard);
-    struct gyre_sync_queue *queue = writes ? &mutex->writers : &mutex->readers;
+    struct gyre_sync_queue *queue = writes ? &mutex->writer : &mutex->readers;
     struct sync_taken taken = {NULL, NULL};
     struct gyre_sync_waiter waiter;
     int error = 0;
@@ -143,6 +144,16 @@ static int wait(gyre_rwmutex *mutex, bool writes, bool interruptible)
     return error;
 }
 
+/* The turn is the caller's already, and is given away if it fails. */
+static int write_in_turn(gyre_rwmutex *mutex, bool interruptible)
+{
+    int error = try_write(mutex) ? 0 : wait(mutex, true, interruptible);
+
+    if (error)
+        gyre_mutex_unlock(&mutex->turn);
+    return error;
+}
+
 /* --- handing over -------------------------------------------------------------------------- */
 
 /*
@@ -158,7 +169,7 @@ static bool hand_over_from_reader(gyre_rwmutex *mutex, struct sync_taken *taken)
     spin_lock(guard);
     /* Acquire: pairs with leave of the other readers, for the writer to come. */
     state = atomic_load_explicit(word_of(mutex), memory_order_acquire);
-    last = (state & READERS) == 1 && !sync_queue_empty(&mutex->writers);
+    last = (state & READERS) == 1 && !sync_queue_empty(&mutex->writer);
     if (last)
         let_writer_in(mutex, taken);
     spin_unlock(guard);
@@ -173,7 +184,7 @@ static bool hand_over_from_writer(gyre_rwmutex *mutex, struct sync_taken *taken)
     spin_lock(guard);
     if (!sync_queue_empty(&mutex->readers))
         let_readers_in(mutex, WRITER, taken);
-    else if (!sync_queue_empty(&mutex->writers))
+    else if (!sync_queue_empty(&mutex->writer))
         let_writer_in(mutex, taken);
     else
         waited = false;
@@ -224,22 +235,25 @@ void gyre_rwmutex_runlock(gyre_rwmutex *mutex)
 
 void gyre_rwmutex_lock(gyre_rwmutex *mutex)
 {
-    if (!try_write(mutex))
-        wait(mutex, true, false);
+    gyre_mutex_lock(&mutex->turn);
+    write_in_turn(mutex, false);
 }
 
 int gyre_rwmutex_lock_cancellable(gyre_rwmutex *mutex)
 {
-    int error = sync_entry_error();
+    int error = gyre_mutex_lock_cancellable(&mutex->turn);
 
-    if (error)
-        return error;
-    return try_write(mutex) ? 0 : wait(mutex, true, true);
+    return error ? error : write_in_turn(mutex, true);
 }
 
 int gyre_rwmutex_try_lock(gyre_rwmutex *mutex)
 {
-    return try_write(mutex);
+    if (!gyre_mutex_try_lock(&mutex->turn))
+        return 0;
+    if (try_write(mutex))
+        return 1;
+    gyre_mutex_unlock(&mutex->turn);
+    return 0;
 }
 
 void gyre_rwmutex_unlock(gyre_rwmutex *mutex)
@@ -247,9 +261,10 @@ void gyre_rwmutex_unlock(gyre_rwmutex *mutex)
     uint32_t state = WRITER;
     struct sync_taken taken = {NULL, NULL};
 
+    if (unlikely(!(look(mutex) & WRITER)))
+        gyre_panic("unlock of unlocked rwmutex");
+    gyre_mutex_unlock(&mutex->turn);
     while (unlikely(!leave(mutex, &state, 0))) {
-        if (unlikely(!(state & WRITER)))
-            gyre_panic("unlock of unlocked rwmutex");
         if (state & WAITING && hand_over_from_writer(mutex, &taken))
             break;
         state = WRITER;

@@ -61,16 +61,20 @@ static int write_in_order(void *arg)
     return 0;
 }
 
+static size_t waiting(struct shared *shared)
+{
+    return queued(&shared->mutex.guard, &shared->mutex.readers) +
+           queued(&shared->mutex.guard, &shared->mutex.writer) +
+           queued(&shared->mutex.turn.guard, &shared->mutex.turn.queue);
+}
+
 /* Until it has queued. */
 static void start(struct shared *shared, gyre_fn fn)
 {
-    size_t before = queued(&shared->mutex.guard, &shared->mutex.readers) +
-                    queued(&shared->mutex.guard, &shared->mutex.writers);
+    size_t before = waiting(shared);
 
     EXPECT_EQ(gyre_waitgroup_go(&shared->group, fn, shared), 0);
-    while (queued(&shared->mutex.guard, &shared->mutex.readers) +
-               queued(&shared->mutex.guard, &shared->mutex.writers) <=
-           before)
+    while (waiting(shared) <= before)
         gyre_yield();
 }
 
