@@ -60,6 +60,8 @@ pick_from_queues(struct worker *worker, bool alone)
     struct gyre_coro *coro;
     unsigned turn;
 
+    if (!alone && unlikely(worker->pace.since))
+        pace_note(&worker->pace);
     if (likely(worker->slot_streak < SLOT_STREAK)) {
         coro = take_slot(worker, alone);
         if (coro) {

@@ -116,6 +116,10 @@ void gyre_ready(struct gyre_coro *coro)
         ready_foreign(coro);
         return;
     }
+    if (!worker->alone && unlikely(pace_goes_on(&worker->pace))) {
+        push_deque(worker, coro);
+        return;
+    }
     if (!atomic_load_explicit(&worker->slot, memory_order_relaxed)) {
         /* Release: pairs with a thief's acquiring exchange. Only the owner fills the slot. */
         atomic_store_explicit(&worker->slot, coro, memory_order_release);

@@ -20,6 +20,7 @@
 #include "sched/coro.h"
 #include "sched/cpus.h"
 #include "sched/deque.h"
+#include "sched/pace.h"
 #include "sched/shuffle.h"
 
 #include <gyre/coro.h>
@@ -50,6 +51,7 @@ struct worker {
     void **exceptions;  /* this thread's C++ exception state, or NULL */
     uint64_t next_poll; /* the progress at which to poll */
     unsigned slot_streak;
+    struct pace pace;
     unsigned polls_held; /* polls since the last enter that left submissions waiting */
     unsigned turn;       /* picks that were not the slot's: whose turn it is */
     bool alone;          /* the only worker: nobody steals */
@@ -174,7 +176,8 @@ void gyre_worker_destroy(struct worker *worker);
 
 /*
  * Makes a parked coroutine runnable. gyre_ready: from anywhere; on a worker it goes to the
- * just-woken slot and runs next. gyre_ready_later: from worker's own thread, to the end of its
+ * just-woken slot and runs next, or, where they tend to go on after a ready (pace.h), to the deque,
+ * and a sleeper is woken. gyre_ready_later: from worker's own thread, to the end of its
  * FIFO (yielded, completed I/O); wakes nobody: the caller does, once for a batch.
  */
 void gyre_ready(struct gyre_coro *coro);
