@@ -8,8 +8,12 @@
  *     int error = gyre_group_wait(&group);
  *
  * Members run under a context of the group's, a child of the one that was ambient at the
- * first gyre_group_go. It ends with the first member that returns < 0 (cause: that error), with
- * gyre_group_cancel, when all have ended, and with its parent.
+ * first gyre_group_go. It ends with the first member that returns < 0 (with -ECANCELED; cause: that
+ * error), with gyre_group_cancel, with its parent, and when the wait is over: what members started
+ * and left behind is cancelled then.
+ *
+ * A group belongs to the coroutine that waits for it; members may start others and cancel. It
+ * must outlive each call, so anybody else's must have returned before the wait does.
  */
 #ifndef GYRE_GROUP_H
 #define GYRE_GROUP_H
@@ -47,11 +51,12 @@ typedef struct gyre_group {
     __attribute__((cleanup(gyre_group_leave), unused)) gyre_group name = {.waits = 1, __VA_ARGS__}
 
 /*
- * Starts fn(arg) as a member. Parks while `limit` members run. Returns 0; what gyre_go returns
- * when it can't start, -ECANCELED or -ETIMEDOUT when the caller's context ended while it waited
- * for room: that error is then the group's, as if a member had returned it. Also
- * when the group's context has ended already: then -ECANCELED, and fn is not called. A member may
- * start others. Only from a coroutine. Go: Group.Go.
+ * Starts fn(arg) as a member. Parks while `limit` members run; who waits for room gets it in order.
+ * Returns 0, or an error, and then fn is not called: what gyre_go returns when it can't start;
+ * -ECANCELED or -ETIMEDOUT when the caller's context or the group's has ended, or ends while it
+ * waits for room; -ECANCELED after an error of the group's. Each of these is the group's error, as
+ * if a member had returned it, unless there was one before. A member may start others; with a limit
+ * it keeps its own place meanwhile. Only from a coroutine. Go: Group.Go.
  */
 #define gyre_group_go(group, fn, arg) gyre_group_go_at(GYRE_SITE(#fn), group, fn, arg, 0)
 
@@ -71,9 +76,10 @@ GYRE_API int gyre_group_go_copy_at(const char *site, gyre_group *group, gyre_fn 
                                    size_t size, int try_);
 
 /*
- * Waits until all members have ended and returns the first error of all, 0 if there was none. Not
- * cancelled: the end of the caller's context reaches the members. Afterwards the group is as
- * new. Parks. Only from a coroutine. Go: Group.Wait.
+ * Waits until all members have ended, and returns the first error of all, 0 if there was none. Not
+ * cancelled: the end of the caller's context reaches the members. Nothing is left of them then, and
+ * the group is as new. Parks. Panics in a member of the group, and when another coroutine waits for
+ * it already. Only from a coroutine. Go: Group.Wait.
  */
 GYRE_API int gyre_group_wait(gyre_group *group);
 
