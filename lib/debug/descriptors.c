@@ -1,3 +1,4 @@
+/* The numbers alone are compared: one that was closed and is another file now is not found. */
 #include "debug/descriptors.h"
 
 #include "base/message.h"

@@ -1,3 +1,4 @@
+/* All of it on the one worker's thread; only an interruption may come from elsewhere. */
 #include "sched/quiet.h"
 
 #include "base/clock.h"
@@ -92,10 +93,10 @@ bool gyre_quiet_idle(struct worker *worker)
         return true;
     if (!clock_is_virtual())
         return false;
-    if (next != INT64_MAX)
-        clock_set_virtual(next);
-    else
+    if (next == INT64_MAX)
         break_up(worker);
+    else if (next > clock_now()) /* else a timer's function has just started a late one */
+        clock_set_virtual(next);
     return true;
 }
 

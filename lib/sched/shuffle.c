@@ -1,3 +1,4 @@
+/* The pool and its choice. */
 #include "sched/shuffle.h"
 
 #include "sched/pick.h"
