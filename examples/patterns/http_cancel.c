@@ -24,7 +24,6 @@
 #include <http_parser.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
 static long port = 8080, workers;
 static const char *users_address = "localhost:9001", *orders_address = "localhost:9002";

@@ -20,7 +20,6 @@
  */
 #include <gyre.h>
 
-#include <errno.h>
 #include <stdio.h>
 
 GYRE_CHAN_TYPE(ints, int);
@@ -62,7 +61,7 @@ static int count(void *arg)
 }
 
 /* Takes three of a sequence without end, then says stop. */
-static int take(const gyre_sender done, ints_receiver in)
+static int take(gyre_sender done, ints_receiver in)
 {
     int n, error = 0;
 
