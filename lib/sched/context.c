@@ -201,7 +201,7 @@ static inline struct gyre_context *make(struct worker *worker, struct gyre_conte
         return NULL;
     atomic_store_explicit(&context->error, 0, memory_order_relaxed);
     atomic_store_explicit(&context->references, 1, memory_order_relaxed);
-    context->immortal = context->timed = context->passed = context->endless = false;
+    context->timed = context->passed = context->endless = false;
     context->sheltered = parent->sheltered;
     context->valued = parent->valued;
     context->owner = owner;

@@ -52,12 +52,14 @@ struct gyre_context {
     _Atomic(int) cause; /* with it, before it */
     _Atomic(uint32_t) references;
     /* These don't change once others can see the node. */
-    bool immortal : 1;  /* the root, the shield, the one for want of memory */
     bool timed : 1;     /* its own timer was started */
     bool passed : 1;    /* stands for its parent in a scope of gyre_scope_enter: adds an owner */
     bool endless : 1;   /* a shield: it never ends */
     bool sheltered : 1; /* a shield, or inside one: the shutdown does not reach it */
     bool linked;        /* guarded by linked_to->lock */
+    /* The root, the shield, the one for want of memory. A byte of its own that a slab's node never
+     * writes: a late look (wait_check) reads it when the node may be another's. */
+    bool immortal;
     struct gyre_context *parent;       /* held unless immortal */
     struct context_members *linked_to; /* the parent's; NULL where no end can come from */
     union {
