@@ -211,6 +211,41 @@ Test(shuffle, each_that_can_run_is_as_likely_to_be_next)
         cr_assert(wins[i] > 630 && wins[i] < 870, "%d won %d times", i, wins[i]);
 }
 
+static int note_name(void *arg)
+{
+    note(*(char *)arg);
+    return 0;
+}
+
+static int join_beside_another(void *arg)
+{
+    static char names[] = "ab";
+    gyre_handle handle;
+
+    (void)arg;
+    trace.count = 0;
+    GYRE_EXPECT(gyre_spawn(&handle, note_name, &names[0]) == 0);
+    GYRE_EXPECT(gyre_go(note_name, &names[1]) == 0);
+    GYRE_EXPECT(gyre_join(handle, NULL) == 0);
+    note('m');
+    return gyre_test_wait();
+}
+
+Test(shuffle, the_end_of_a_coroutine_puts_its_joiner_before_nobody)
+{
+    struct gyre_test_options options = GYRE_TEST_OPTIONS_INIT;
+    int joiner_first = 0, other_first = 0;
+
+    options.shuffle = 1;
+    for (options.seed = 1; options.seed <= 100; options.seed++) {
+        cr_assert_eq(gyre_test_run(join_beside_another, NULL, &options), 0);
+        cr_assert_eq(trace.count, 3);
+        joiner_first += !memcmp(trace.events, "amb", 3);
+        other_first += !memcmp(trace.events, "abm", 3);
+    }
+    cr_assert(joiner_first > 10 && other_first > 10, "%d, %d", joiner_first, other_first);
+}
+
 static int yield_often(void *arg)
 {
     int *left = arg;
