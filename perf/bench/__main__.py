@@ -20,7 +20,7 @@ import golang
 import report
 from run import Plan, Runner, Samples
 from subjects import QUICK, RAW_EPOLL, RAW_IO_URING, Subject
-from works import GROUPS, NAMES, SETS, Idle, Micro, Vocabulary
+from works import GROUPS, NAMES, SETS, Idle, Micro
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "bench")
@@ -99,25 +99,37 @@ def build(groups, say):
             sys.exit(f"bench: meson setup failed (scripts/setup installs what is missing)\n"
                      f"{done.stdout}{done.stderr}")
     command("ninja", "-C", BUILD, "build.ninja")  # takes in what changed in the build files
-    programs = {}
+    programs, needed = {}, wanted_programs(groups)
     for target in targets():
         path = os.path.relpath(target["filename"][0], BUILD)
+        if path not in needed:
+            continue
         done = command("ninja", "-C", BUILD, "-j", str(len(os.sched_getaffinity(0))), path)
         if done.returncode:
             say(f"bench: {path} does not build:\n{done.stdout[-2000:]}")
         else:
             programs[path] = target["filename"][0]
-    if any(isinstance(group, Vocabulary) for group in groups):
+    if "go/vocabulary" in needed:
         program = golang.build(ROOT, os.path.join(BUILD, "go"), say)
         if program:
             programs["go/vocabulary"] = program
     return programs
 
 
+def wanted_programs(groups):
+    wanted = set()
+    for group in groups:
+        if isinstance(group, Micro):
+            wanted.update(program for program, *_ in group.commands.values())
+        else:
+            wanted.update(("perf/load", "perf/raw_epoll", "perf/raw_io_uring",
+                           f"examples/{group.kind}"))
+    return wanted
+
+
 def targets():
     done = command("meson", "introspect", BUILD, "--targets")
-    wanted = ("perf/load", "perf/micro", "perf/switch", "perf/touch", "perf/vocabulary",
-              "perf/raw_epoll", "perf/raw_io_uring", "examples/echo", "examples/http")
+    wanted = wanted_programs(GROUPS)
     return [t for t in json.loads(done.stdout or "[]") if t["type"] == "executable"
             and os.path.relpath(t["filename"][0], BUILD) in wanted]
 
