@@ -31,7 +31,8 @@ GYRE_BEGIN_DECLS
 /* A counted node of the tree. */
 struct gyre_context;
 
-/* Names a value by its address: `static const struct gyre_context_key user_key = {free};`. */
+/* Names a value by its address: `static const struct gyre_context_key user_key = {free};`. Must
+ * outlive the contexts that have such a value. */
 struct gyre_context_key {
     void (*drop)(void *value); /* disposes of the value, on any thread, must not park; or NULL */
 };
@@ -58,9 +59,9 @@ struct gyre_scope {
  * coroutines inside. Go: context.WithCancel. */
 #define GYRE_CANCELLABLE() GYRE_SCOPE_(gyre_scope_cancellable())
 
-/* Until the end of the block gyre_context_value(key) gives value. When nobody holds the context any
- * more, key->drop(value) is called; if the scope could not be made, at once. Go: context.WithValue.
- */
+/* Until the end of the block gyre_context_value(key) gives value, also to what is spawned inside.
+ * When nobody holds the context any more, key->drop(value) is called; if the scope could not be
+ * made, at once. A NULL value hides an outer one; a NULL key panics. Go: context.WithValue. */
 #define GYRE_CONTEXT_VALUE(key, value) GYRE_SCOPE_(gyre_scope_value(key, value))
 
 /* Until the end of the block nothing outside cancels or times out: for clean-up that must be
@@ -119,22 +120,25 @@ GYRE_API void *gyre_context_value(const struct gyre_context_key *key);
 /* The ambient context, held for the caller. Never parks, never fails. Only from a coroutine. */
 GYRE_API struct gyre_context *gyre_context_current(void);
 
-/* One that never ends before the runtime does, without values; nothing to release (which is
+/* The one above all others, without values: it ends when the runtime shuts down, and is not to be
+ * cancelled (that would end every coroutine outside a shield). Nothing to release (which is
  * harmless). todo says that the right one is not known yet. Never park, never fail. Only from a
  * coroutine. Go: context.Background, and its namesake. */
 GYRE_API struct gyre_context *gyre_context_background(void);
 GYRE_API struct gyre_context *gyre_context_todo(void);
 
+/* One more holder, or one less. Never park, never fail. From any thread that holds it. */
 GYRE_API struct gyre_context *gyre_context_hold(struct gyre_context *context);
 GYRE_API void gyre_context_release(struct gyre_context *context); /* NULL is fine */
 
 /*
  * Make a child of parent, held for the caller in *context: one that can be cancelled; that ends
  * with -ETIMEDOUT after duration ns or at the moment when; that has a value (drop is called when
- * the child is freed); that parent's end does not reach, with its values. Cancel it when its work
- * is over, whichever way that went, and release it: a timer runs until it is cancelled. Return 0 or
- * -ENOMEM (*context is NULL, the value still the caller's). Never park. Only from a coroutine. Go:
- * context.WithCancel, WithTimeout, WithDeadline, WithValue, WithoutCancel.
+ * the child is freed; a NULL key panics); that parent's end does not reach, with its values, and
+ * that can't be cancelled itself. It keeps its parent as long as it lives. Cancel it when its work
+ * is over, whichever way that went, and release it: a timer runs until the context ends. Return 0
+ * or -ENOMEM (*context is NULL, the value still the caller's). Never park. Only from a coroutine.
+ * Go: context.WithCancel, WithTimeout, WithDeadline, WithValue, WithoutCancel.
  */
 GYRE_API int gyre_context_with_cancel(struct gyre_context *parent, struct gyre_context **context);
 GYRE_API int gyre_context_with_timeout(struct gyre_context *parent, int64_t duration,
@@ -149,7 +153,8 @@ GYRE_API int gyre_context_without_cancel(struct gyre_context *parent,
 
 /*
  * Ends the context with -ECANCELED, and all made from it; whoever is parked inside is woken with
- * that error. Ending it twice is harmless: the first reason stays. A shield's inside is
+ * that error. Those below end after it, before this returns, unless another thread ends them at the
+ * same time. Ending it twice is harmless: the first reason stays. A shield's inside is
  * not reached, and a handle taken in the shield itself ends nothing. From any thread that holds the
  * handle. Never parks, never fails. Go: the cancel function.
  */
@@ -169,18 +174,21 @@ GYRE_API void *gyre_context_value_of(struct gyre_context *context,
 
 /*
  * A channel without elements that is closed when the context ends, for gyre_select (or simply
- * gyre_case_done) and gyre_chan_recv. The handle is the context's: hold it to keep it longer than
- * that. Returns 0 or -ENOMEM. Never parks. From any thread that holds the context. Go: ctx.Done().
+ * gyre_case_done) and gyre_chan_recv; the same one each time, nil for a shield, which never ends.
+ * The handle is the context's: hold it to keep it longer than that. Once nobody holds the context
+ * it is closed in any case. Returns 0 or -ENOMEM. Never parks. From any thread that holds the
+ * context. Go: ctx.Done().
  */
 GYRE_API int gyre_context_done(struct gyre_context *context, gyre_receiver *done);
 
 /*
  * Runs fn(arg) as a coroutine of its own when the context ends; at once, if it has. fn runs
- * shielded, with the context's values. The coroutine exists from now on, so nothing can fail then.
- * *after, unless after is NULL, must be given to gyre_context_after_stop, once; without it the
- * function is called when the context is ended by whatever way, the runtime's shutdown at the
- * latest. Returns 0, -EINVAL (fn is NULL), -ENOMEM, -ECANCELED (the runtime shuts down). Never
- * parks. Only from a coroutine. Go: context.AfterFunc.
+ * shielded, with the context's values. The coroutine exists, and counts as one, from now on, so
+ * nothing can fail then; it holds the context. *after, unless after is NULL, must be given to
+ * gyre_context_after_stop, once; without it the function is called when the context is ended by
+ * whatever way, the runtime's shutdown at the latest (that of a shield only then).
+ * Returns 0, -EINVAL (fn is NULL), -ENOMEM, -ECANCELED (the runtime shuts down): *after is NULL
+ * then. Never parks. Only from a coroutine. Go: context.AfterFunc.
  */
 #define gyre_context_after(context, fn, arg, after)                                                \
     gyre_context_after_at(GYRE_SITE(#fn), context, fn, arg, after)
@@ -188,8 +196,9 @@ struct gyre_context_after;
 GYRE_API int gyre_context_after_at(const char *site, struct gyre_context *context, gyre_fn fn,
                                    void *arg, struct gyre_context_after **after);
 
-/* Gives the handle up. 1: fn will not be called; 0: it has been or is being called (this does
- * not wait for it). Never parks. Only from a coroutine. Go: the stop function of AfterFunc. */
+/* Gives the handle up. 1: fn will not be called, and its coroutine is gone; 0: it has been or is
+ * being called (this does not wait for it), or after is NULL. Never parks. Only from a coroutine.
+ * Go: the stop function of AfterFunc. */
 GYRE_API int gyre_context_after_stop(struct gyre_context_after *after);
 
 GYRE_END_DECLS

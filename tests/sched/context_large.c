@@ -5,7 +5,6 @@
  */
 #include "stress.h"
 
-#include "sched/context_node.h"
 #include "sched/worker.h"
 
 #include <sys/resource.h>
@@ -61,30 +60,63 @@ static int deep(void *arg)
     return 0;
 }
 
-/* Children of one node. */
+/* Children of one node: every other has a timer, every fourth was cancelled before. */
 static int wide(void *arg)
 {
     int count = *(int *)arg;
-    struct gyre_context **children = malloc((size_t)count * sizeof *children);
+    struct gyre_context **children = malloc((size_t)count * sizeof *children), *parent;
     int64_t start, made, ended;
 
     CHECK(children, "no memory");
-    GYRE_CANCELLABLE();
-    struct gyre_context *parent = gyre_context_current();
-
+    CHECK(!gyre_context_with_cancel(gyre_context_background(), &parent), "no memory");
     start = cpu();
     for (int i = 0; i < count; i++) {
-        children[i] = gyre_context_create(worker_current(), parent, NULL);
-        CHECK(children[i], "no memory");
+        int error = i % 2 ? gyre_context_with_timeout(parent, GYRE_HOUR + i, &children[i])
+                          : gyre_context_with_cancel(parent, &children[i]);
+
+        CHECK(!error, "no memory");
+        if (i % 4 == 3)
+            gyre_context_cancel_cause(children[i], -EPIPE);
     }
     made = cpu();
     gyre_context_cancel(parent);
     ended = cpu();
+    CHECK(list_empty(&parent->members.children), "still linked");
+    CHECK(timers_next(&worker_current()->timers) == INT64_MAX, "a timer is left");
     for (int i = 0; i < count; i++) {
         CHECK(gyre_context_error_of(children[i]) == -ECANCELED, "child %d", i);
+        CHECK(gyre_context_cause_of(children[i]) == (i % 4 == 3 ? -EPIPE : -ECANCELED), "cause");
         gyre_context_release(children[i]);
     }
     report("children", count, made - start, ended - made, cpu() - ended);
+    gyre_context_release(parent);
+    free(children);
+    return 0;
+}
+
+/* Children of one node that unlink themselves, in any order, and so do their timers. */
+static int leaving(void *arg)
+{
+    int count = *(int *)arg;
+    struct gyre_context **children = malloc((size_t)count * sizeof *children), *parent;
+    int64_t start, made, ended;
+
+    CHECK(children, "no memory");
+    CHECK(!gyre_context_with_cancel(gyre_context_background(), &parent), "no memory");
+    start = cpu();
+    for (int i = 0; i < count; i++)
+        CHECK(!gyre_context_with_timeout(parent, GYRE_HOUR + i, &children[i]), "no memory");
+    made = cpu();
+    for (int from = 0; from < 2; from++)
+        for (int i = from; i < count; i += 2)
+            gyre_context_cancel(children[i]);
+    CHECK(timers_next(&worker_current()->timers) == INT64_MAX, "a timer is left");
+    ended = cpu();
+    for (int i = count - 1; i >= 0; i--)
+        gyre_context_release(children[i]);
+    report("leaving", count, made - start, ended - made, cpu() - ended);
+    CHECK(list_empty(&parent->members.children), "still linked");
+    CHECK(atomic_load(&parent->references) == 1, "still held");
     gyre_context_release(parent);
     free(children);
     return 0;
@@ -151,6 +183,7 @@ int main(int argc, char **argv)
     alarm(100);
     compare(deep, DEEP / divisor);
     compare(wide, WIDE / divisor);
+    compare(leaving, WIDE / divisor);
     compare(coroutines, CORO / divisor);
     return 0;
 }
