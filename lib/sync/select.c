@@ -176,6 +176,24 @@ static void sort_locks(struct selection *s)
         }
 }
 
+/* Of a channel's waiters the first is served: where several are this select's, any of them. */
+static void shuffle_same(struct selection *s)
+{
+    struct gyre_case *cases = s->cases;
+
+    for (unsigned first = 0, i = 1; i < s->locks; i++) {
+        unsigned other, moved = cases[i].waiter.lock_order;
+
+        if (chan_of(&cases[moved]) != chan_of(locked_case(s, first))) {
+            first = i;
+            continue;
+        }
+        other = first + random_below(&worker_current()->random, i - first + 1);
+        cases[i].waiter.lock_order = cases[other].waiter.lock_order;
+        cases[other].waiter.lock_order = moved;
+    }
+}
+
 static int prepare_locks(struct selection *s)
 {
     for (unsigned i = 0; i < s->count; i++) {
@@ -193,6 +211,7 @@ static int prepare_locks(struct selection *s)
             s->cases[s->locks++].waiter.lock_order = i;
     }
     sort_locks(s);
+    shuffle_same(s);
     return 0;
 }
 
@@ -256,13 +275,12 @@ static int try_locked(struct selection *s)
 
 static void enqueue_all(struct selection *s)
 {
-    for (unsigned i = 0; i < s->count; i++) {
-        struct gyre_case *c = &s->cases[i];
+    for (unsigned i = 0; i < s->count; i++)
+        s->cases[i].waiter.state = WAITER_IDLE;
+    for (unsigned i = 0; i < s->locks; i++) {
+        struct gyre_case *c = locked_case(s, i);
         struct gyre_chan *chan = chan_of(c);
 
-        c->waiter.state = WAITER_IDLE;
-        if (!chan)
-            continue;
         c->waiter.coro = s->self;
         chan_queue_append(c->kind == GYRE_CASE_SEND ? &chan->senders : &chan->receivers,
                           &c->waiter);

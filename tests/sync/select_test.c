@@ -729,6 +729,47 @@ Test(select, each_ready_case_has_the_same_chance)
     cr_assert_eq(failed_expectations, 0);
 }
 
+/* One channel in several cases, others between them: its partner comes while the select waits. */
+static int draw_among_same(void *arg)
+{
+    enum { SAME = 3, TURNS = 3000 };
+    gyre_channel c = channel_of(4, 0), idle = channel_of(4, 0);
+    int counts[SAME] = {0}, n = 1;
+    struct gyre_case cases[] = {
+        gyre_case_recv(c.receiver, NULL),    gyre_case_recv(c.receiver, NULL),
+        gyre_case_recv(idle.receiver, NULL), gyre_case_send(idle.sender, &n),
+        gyre_case_after(GYRE_HOUR),          gyre_case_recv(idle.receiver, NULL),
+        gyre_case_recv(c.receiver, NULL),
+    };
+
+    (void)arg;
+    for (int i = 0; i < TURNS; i++) {
+        struct selector selector;
+        int chosen;
+
+        start(&selector, cases, sizeof cases / sizeof *cases);
+        await_receivers(c, SAME);
+        EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
+        chosen = end(&selector);
+        EXPECT(chosen == 0 || chosen == 1 || chosen == 6);
+        counts[chosen == 6 ? 2 : chosen & 1]++;
+    }
+    EXPECT(chi_square(counts, SAME, (double)TURNS / SAME) < chi_bound(SAME - 1));
+    gyre_chan_release(c);
+    gyre_chan_release(idle);
+    return 0;
+}
+
+Test(select, each_case_of_the_same_channel_has_the_same_chance)
+{
+    struct gyre_options options = GYRE_OPTIONS_INIT;
+
+    options.workers = 1;
+    options.seed = 21;
+    cr_assert_eq(gyre_run_options(draw_among_same, NULL, &options), 0);
+    cr_assert_eq(failed_expectations, 0);
+}
+
 static int note_choices(void *arg)
 {
     unsigned char *choices = arg;
