@@ -27,7 +27,8 @@ enum gyre_pinning {
  * Environment variables override what the program asks for: GYRE_WORKERS, GYRE_PINNING (auto,
  * off, on), GYRE_STACK_SIZE (bytes, or with k or m), GYRE_RING_ENTRIES, GYRE_GRACE
  * (milliseconds), GYRE_SEED, GYRE_DEBUG (a list of topics: `ring` prints what was probed, `checks`
- * is explained in gyre/test.h). Nonsense in one of them makes gyre_run say which and return -EINVAL.
+ * is explained in gyre/test.h). Nonsense in one of them makes gyre_run say which and return
+ * -EINVAL.
  */
 struct gyre_options {
     size_t size;               /* sizeof (struct gyre_options); set by GYRE_OPTIONS_INIT */
