@@ -1,8 +1,6 @@
-/* Channels: Go's axioms, elements, counting, cancellation, foreign threads, types. */
+/* Channels: Go's axioms, elements, cancellation, foreign threads. */
 #include "../sched/inside.h"
 #include "queues.h"
-
-#include "base/checks.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -489,83 +487,6 @@ INSIDE(chan, nil_waits_until_the_context_ends)
     return 0;
 }
 
-/* --- counting --------------------------------------------------------------------------------- */
-
-static atomic_int dropped;
-
-static void drop_number(void *element)
-{
-    atomic_fetch_add(&dropped, *(int *)element);
-}
-
-static gyre_channel dropping(size_t capacity)
-{
-    struct gyre_chan_options options = GYRE_CHAN_OPTIONS_INIT;
-    gyre_channel c;
-
-    options.drop = drop_number;
-    EXPECT(!gyre_chan_make_options(&c, sizeof(int), capacity, &options));
-    atomic_store(&dropped, 0);
-    return c;
-}
-
-INSIDE(chan, the_last_release_drops_what_is_left_in_order_around_the_end)
-{
-    gyre_channel c = dropping(4);
-    int n;
-
-    for (n = 1; n < 4; n++)
-        EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
-    EXPECT_EQ(gyre_chan_recv(c.receiver, &n), 1);
-    EXPECT_EQ(gyre_chan_recv(c.receiver, NULL), 1); /* dropped by the receiver: no drop */
-    for (n = 10; n <= 1000; n *= 10)
-        EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
-    gyre_chan_release_sender(c.sender);
-    EXPECT_EQ(dropped, 0);
-    EXPECT_EQ(gyre_chan_len(c.receiver), 4); /* alive while the receiver holds it */
-    gyre_chan_release_receiver(c.receiver);
-    EXPECT_EQ(dropped, 1113);
-    return 0;
-}
-
-INSIDE(chan, holders_keep_the_channel)
-{
-    gyre_channel c = dropping(1), more;
-    int n = 1;
-
-    EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
-    more = gyre_chan_hold(c);
-    EXPECT_EQ(more.sender.chan, c.sender.chan);
-    EXPECT_EQ(gyre_chan_hold_sender(c.sender).chan, c.sender.chan);
-    EXPECT_EQ(gyre_chan_hold_receiver(c.receiver).chan, c.receiver.chan);
-    gyre_chan_release(c);
-    gyre_chan_release(more);
-    gyre_chan_release_receiver(c.receiver);
-    EXPECT_EQ(dropped, 0);
-    gyre_chan_close(c.sender);
-    EXPECT_EQ(dropped, 0); /* neither does a close */
-    gyre_chan_release_sender(c.sender);
-    EXPECT_EQ(dropped, 1);
-    return 0;
-}
-
-INSIDE(chan, a_failed_send_leaves_the_element_with_its_sender)
-{
-    gyre_channel c = dropping(1);
-    int one = 1, two = 2;
-
-    EXPECT_EQ(gyre_chan_send(c.sender, &one), 0);
-    {
-        GYRE_TIMEOUT(GYRE_MILLISECOND);
-        EXPECT_EQ(gyre_chan_send(c.sender, &two), -ETIMEDOUT);
-    }
-    EXPECT_EQ(gyre_chan_try_send(c.sender, &two), -EAGAIN);
-    EXPECT_EQ(gyre_chan_len(c.receiver), 1);
-    gyre_chan_release(c);
-    EXPECT_EQ(dropped, 1);
-    return 0;
-}
-
 INSIDE(chan, a_release_from_the_coroutine_just_served_is_fine)
 {
     for (int i = 0; i < 200; i++) {
@@ -581,39 +502,6 @@ INSIDE(chan, a_release_from_the_coroutine_just_served_is_fine)
         gyre_chan_release(c);
     }
     return 0;
-}
-
-static size_t live_before;
-static const void *reported;
-
-static void note_live(const struct gyre_chan *chan, void *made_by)
-{
-    EXPECT(made_by);
-    reported = chan;
-}
-
-Test(chan, with_checks_on_channels_alive_are_known)
-{
-    bool before = gyre_checks;
-    gyre_channel c;
-
-    gyre_checks = true;
-    live_before = gyre_chan_live(NULL);
-    c = channel_of(8, 3);
-    cr_assert_eq(gyre_chan_live(note_live), live_before + 1);
-    cr_assert_eq(reported, c.sender.chan);
-    gyre_chan_release_sender(c.sender);
-    gyre_checks = false; /* what was recorded stays so */
-    gyre_chan_release_receiver(c.receiver);
-    cr_assert_eq(gyre_chan_live(NULL), live_before);
-    c = channel_of(8, 3);
-    gyre_checks = true;
-    cr_assert_eq(gyre_chan_live(NULL), live_before);
-    gyre_chan_release(c);
-    for (int i = 0; i < 5000; i++) /* through the quarantine */
-        gyre_chan_release(channel_of(24, 2));
-    cr_assert_eq(gyre_chan_live(NULL), live_before);
-    gyre_checks = before;
 }
 
 /* --- cancellation ----------------------------------------------------------------------------- */
@@ -846,125 +734,5 @@ INSIDE(chan, foreign_threads_try_and_close)
         EXPECT_EQ((intptr_t)sum, FOREIGN * (FOREIGN + 1) / 2);
         gyre_chan_release(c);
     }
-    return 0;
-}
-
-/* --- typed ------------------------------------------------------------------------------------ */
-
-struct point {
-    int x;
-    double y;
-    char name[17];
-};
-
-typedef int (*function)(int);
-
-GYRE_CHAN_TYPE(chars, char);
-GYRE_CHAN_TYPE(doubles, double);
-GYRE_CHAN_TYPE(points, struct point);
-GYRE_CHAN_TYPE(point_pointers, struct point *);
-GYRE_CHAN_TYPE(strings, const char *);
-GYRE_CHAN_TYPE(const_pointers, const struct point *);
-GYRE_CHAN_TYPE(functions, function);
-GYRE_CHAN_TYPE(senders, chars_sender); /* channels of channels */
-
-static int twice(int n)
-{
-    return 2 * n;
-}
-
-INSIDE(chan, typed_channels_carry_every_type)
-{
-    chars c;
-    doubles d;
-    points p;
-    point_pointers pp;
-    strings s;
-    const_pointers cp;
-    functions f;
-    senders ss;
-    struct point point = {1, 2.5, "origin"}, got_point = {0}, *pointer;
-    const struct point *const_pointer;
-    const char *string;
-    function fn;
-    chars_sender sender;
-    double real;
-    char byte;
-
-    EXPECT(!chars_make(&c, 1) && !doubles_make(&d, 1) && !points_make(&p, 1) &&
-           !point_pointers_make(&pp, 1) && !strings_make(&s, 1) && !const_pointers_make(&cp, 1) &&
-           !functions_make(&f, 1) && !senders_make(&ss, 1));
-    EXPECT_EQ(chars_send(c.sender, 'x'), 0);
-    EXPECT_EQ(chars_len(c.receiver), 1);
-    EXPECT_EQ(chars_cap(c.receiver), 1);
-    EXPECT_EQ(chars_try_send(c.sender, 'y'), -EAGAIN);
-    EXPECT_EQ(chars_recv(c.receiver, &byte), 1);
-    EXPECT_EQ(byte, 'x');
-    EXPECT_EQ(chars_try_recv(c.receiver, &byte), -EAGAIN);
-    EXPECT_EQ(doubles_send(d.sender, 0.1), 0);
-    EXPECT_EQ(doubles_recv(d.receiver, &real), 1);
-    EXPECT(real == 0.1);
-    EXPECT_EQ(points_send(p.sender, point), 0);
-    EXPECT_EQ(points_recv(p.receiver, &got_point), 1);
-    EXPECT(got_point.x == 1 && got_point.y == 2.5 && !strcmp(got_point.name, "origin"));
-    EXPECT_EQ(point_pointers_send(pp.sender, &point), 0);
-    EXPECT_EQ(point_pointers_recv(pp.receiver, &pointer), 1);
-    EXPECT(pointer == &point);
-    EXPECT_EQ(strings_send(s.sender, "hello"), 0);
-    EXPECT_EQ(strings_recv(s.receiver, &string), 1);
-    EXPECT(!strcmp(string, "hello"));
-    EXPECT_EQ(const_pointers_send(cp.sender, &point), 0);
-    EXPECT_EQ(const_pointers_recv(cp.receiver, &const_pointer), 1);
-    EXPECT(const_pointer == &point);
-    EXPECT_EQ(functions_send(f.sender, twice), 0);
-    EXPECT_EQ(functions_recv(f.receiver, &fn), 1);
-    EXPECT_EQ(fn(4), 8);
-    EXPECT_EQ(senders_send(ss.sender, chars_hold_sender(c.sender)), 0);
-    EXPECT_EQ(senders_recv(ss.receiver, &sender), 1);
-    EXPECT_EQ(chars_send(sender, 'z'), 0);
-    chars_release_sender(sender);
-    EXPECT_EQ(chars_recv(c.receiver, &byte), 1);
-    EXPECT_EQ(byte, 'z');
-    chars_close(c.sender);
-    EXPECT_EQ(chars_recv(c.receiver, &byte), 0);
-    doubles_close_error(d.sender, -EIO);
-    EXPECT_EQ(doubles_recv(d.receiver, &real), -EIO);
-    EXPECT(real == 0.0);
-    chars_release(chars_hold(c));
-    chars_hold_receiver(c.receiver);
-    chars_release_receiver(c.receiver);
-    chars_release(c);
-    doubles_release(d);
-    points_release(p);
-    point_pointers_release(pp);
-    strings_release(s);
-    const_pointers_release(cp);
-    functions_release(f);
-    senders_release(ss);
-    return 0;
-}
-
-INSIDE(chan, typed_cases_take_part_in_a_select)
-{
-    struct point point = {3, 4, "p"}, got = {0};
-    const char *word = "word", *got_word = NULL;
-    strings s;
-    points p;
-
-    EXPECT(!points_make(&p, 1) && !strings_make(&s, 1));
-    for (int i = 0; i < 2; i++) {
-        struct gyre_case out[] = {points_case_send(p.sender, &point),
-                                  strings_case_send(s.sender, &word)};
-        EXPECT(gyre_select(out) >= 0);
-    }
-    for (int i = 0; i < 2; i++) {
-        struct gyre_case in[] = {points_case_recv(p.receiver, &got),
-                                 strings_case_recv(s.receiver, &got_word)};
-        EXPECT(gyre_select(in) >= 0);
-    }
-    EXPECT_EQ(got.x, 3);
-    EXPECT(got_word == word);
-    points_release(p);
-    strings_release(s);
     return 0;
 }
