@@ -3,8 +3,10 @@
  *
  * Fairness. The just-woken slot is taken at most three times in a row; of the other picks the
  * deque (newest first), the FIFO, and the pinned ones twice take turns; every 61st pick polls ring,
- * timers, mailbox and injection queue, and takes the oldest of the deque. So of n coroutines that
- * are runnable here, each runs within 61 * (n + 1) picks, whoever else is made runnable meanwhile.
+ * timers, mailbox and injection queue, and every 16th of these takes the oldest of the deque. So of
+ * n coroutines that are runnable here, each runs within 976 * (n + 1) picks, whoever else is made
+ * runnable meanwhile. Rejected: the oldest at each poll; a tree of coroutines that start others is
+ * then walked breadth first now and then, and has twenty times as many alive.
  */
 #include "sched/handover.h"
 
@@ -215,7 +217,8 @@ static struct gyre_coro *pick_polled(struct worker *worker)
         return gyre_shuffle_pick(worker);
     if (progress >= worker->next_poll) {
         worker->next_poll = progress + POLL_PICKS;
-        coro = gyre_deque_steal(&worker->deque);
+        if (++worker->polls % OLDEST_POLLS == 0)
+            coro = gyre_deque_steal(&worker->deque);
         if (coro == DEQUE_RETRY)
             coro = NULL;
     }

@@ -28,7 +28,7 @@
 
 #include <pthread.h>
 
-enum { POLL_PICKS = 61, POLLS_HELD = 4, SLOT_STREAK = 3 };
+enum { POLL_PICKS = 61, OLDEST_POLLS = 16, POLLS_HELD = 4, SLOT_STREAK = 3 };
 
 typedef void (*commit_fn)(struct worker *worker, struct gyre_coro *coro, void *argument);
 
@@ -52,6 +52,7 @@ struct worker {
     uint64_t next_poll; /* the progress at which to poll */
     unsigned slot_streak;
     struct pace pace;
+    unsigned polls;
     unsigned polls_held; /* polls since the last enter that left submissions waiting */
     unsigned turn;       /* picks that were not the slot's: whose turn it is */
     bool alone;          /* the only worker: nobody steals */

@@ -6,9 +6,12 @@
  * along, which is fast: a coroutine that locks again and again need not switch in between. While
  * one who was woken is on its way (WOKEN) nobody else is woken. Starvation mode (STARVING): unlock
  * hands the mutex over to the first, and newcomers queue. It begins when one that was woken finds
- * the mutex locked and has waited for a millisecond, or when a newcomer sees that the one on its
- * way has: that one may sit in the queue of a worker whose coroutine never parks but for this
- * mutex. It ends when one gets the mutex that has waited for less, or the last that waits does.
+ * the mutex locked and has waited for a millisecond, or when a newcomer sees that one has been on
+ * its way for that long: it may sit in the queue of a worker whose coroutine never parks but for
+ * this mutex. It ends when the first gets the mutex, who then may go on for as long: each has his
+ * turn of a millisecond or two. (Rejected: Go's, which goes on handing over until one had to wait
+ * for less: all who wait then get the mutex once, and one who never parks has the rest of the
+ * time.)
  *
  * Invariants. WAITING: the queue is not empty; both change under the guard. A mutex that is not
  * locked while others wait has WOKEN set: who takes WOKEN away leaves it locked. STARVING and not
@@ -32,8 +35,8 @@ enum {
     WOKEN = 1 << 1,
     WAITING = 1 << 2,
     STARVING = 1 << 3,
-    /* With WOKEN: how often the one on its way was overtaken, modulo 16, and since when it waits,
-     * in units of 2^20 ns, modulo 2^24. */
+    /* With WOKEN: how often the one on its way was overtaken, modulo 16, and since when it is, in
+     * units of 2^20 ns, modulo 2^24. */
     OVERTAKEN = 1 << 4,
     OVERTAKEN_MASK = 15 << 4,
     SINCE_SHIFT = 8,
@@ -87,7 +90,7 @@ static bool take_or_wait(_Atomic(uint32_t) *word, uint32_t unless, bool woken, b
         if (state & unless)
             next |= WAITING | (starving ? STARVING : 0);
         else
-            next |= LOCKED;
+            next = (woken ? next & ~(uint32_t)STARVING : next) | LOCKED;
         /* Acquire: pairs with the release in unlock. */
     } while (!atomic_compare_exchange_weak_explicit(word, &state, next, memory_order_acquire,
                                                     memory_order_relaxed));
@@ -130,8 +133,7 @@ static int lock_slow(gyre_mutex *mutex, bool interruptible)
         }
         starving = clock_now() - waiter.units > patience;
         if (waiter.granted) {
-            if (!starving)
-                atomic_fetch_and_explicit(word, ~(uint32_t)STARVING, memory_order_relaxed);
+            atomic_fetch_and_explicit(word, ~(uint32_t)STARVING, memory_order_relaxed);
             return 0;
         }
         woken = true;
@@ -160,7 +162,7 @@ static bool hand_over_or_wake(gyre_mutex *mutex, struct sync_taken *taken)
     if (handed_over)
         waiter->granted = true;
     else
-        atomic_fetch_or_explicit(word, WOKEN | SINCE(waiter->units) << SINCE_SHIFT,
+        atomic_fetch_or_explicit(word, WOKEN | SINCE(clock_now()) << SINCE_SHIFT,
                                  memory_order_relaxed);
     gyre_sync_take(&mutex->queue, waiter, taken);
     if (sync_queue_empty(&mutex->queue))

@@ -39,10 +39,12 @@ static bool turn(struct turns *turns)
     uint64_t waited = picks() - turns->last;
 
     if (turns->count && gyre_worker_count() == 1) {
-        if (waited > 61 * (turns->present + 1))
+        uint64_t bound = POLL_PICKS * OLDEST_POLLS * (turns->present + 1);
+
+        if (waited > bound)
             fprintf(stderr, "a %s waited %llu picks among %zu\n", turns->kind,
                     (unsigned long long)waited, turns->present);
-        EXPECT(waited <= 61 * (turns->present + 1));
+        EXPECT(waited <= bound);
     }
     if (++turns->count == TURNS)
         atomic_fetch_sub(&waiting, 1);
