@@ -177,7 +177,7 @@ static int wait_in(struct gyre_chan *chan, struct chan_queue *queue, struct gyre
     do {
         handover_park(worker_current(), reason, commit_wait, chan);
         if (likely(wait_finish(self)))
-            return wait.result;
+            return wait.result; /* cppcheck-suppress uninitvar; its waker set it */
         spin_lock(&chan->lock);
         queued = wait.waiter.state == WAITER_QUEUED;
         error = coro_error(self);
