@@ -1,10 +1,8 @@
-/* Select: what is ready, what is chosen and how often, waiting, leaving nothing behind. */
-#include "../sched/inside.h"
-#include "queues.h"
+/* Select: what is ready, waiting, leaving nothing behind. */
+#include "selecting.h"
 
 #include <gyre/context.h>
 
-#include <math.h>
 #include <stdlib.h>
 
 /* --- nothing is allocated ----------------------------------------------------------------------
@@ -37,38 +35,6 @@ void *__wrap_realloc(void *old, size_t size)
     return __real_realloc(old, size);
 }
 
-/* --- one coroutine that selects ----------------------------------------------------------------
- */
-
-struct selector {
-    struct gyre_case *cases;
-    size_t count;
-    int result;
-    atomic_int done;
-    gyre_handle handle;
-};
-
-static int run_select(void *arg)
-{
-    struct selector *selector = arg;
-
-    selector->result = gyre_select_n(selector->cases, selector->count);
-    atomic_store(&selector->done, 1);
-    return 0;
-}
-
-static void start(struct selector *selector, struct gyre_case *cases, size_t count)
-{
-    *selector = (struct selector){.cases = cases, .count = count, .result = -1};
-    EXPECT(!gyre_spawn(&selector->handle, run_select, selector));
-}
-
-static int end(struct selector *selector)
-{
-    EXPECT(!gyre_join(selector->handle, NULL));
-    return selector->result;
-}
-
 struct sending {
     gyre_sender sender;
     int number;
@@ -79,15 +45,6 @@ static int send_one(void *arg)
     struct sending *sending = arg;
 
     return gyre_chan_send(sending->sender, &sending->number);
-}
-
-static gyre_channel full_of(int number, size_t capacity)
-{
-    gyre_channel c = channel_of(sizeof number, capacity);
-
-    while (capacity--)
-        EXPECT_EQ(gyre_chan_send(c.sender, &number), 0);
-    return c;
 }
 
 /* --- without waiting ---------------------------------------------------------------------------
@@ -651,148 +608,39 @@ INSIDE(select, a_shielded_one_goes_on)
     return 0;
 }
 
-/* --- distribution ------------------------------------------------------------------------------
- */
-
-enum { DRAWS = 20000, READY_MAX = 10 };
-
-/* Of the sum of the squared deviations: exceeded once in a million draws of a fair choice; the
- * seed is fixed, so this one never does. */
-static double chi_bound(int freedom)
+INSIDE(select, done_is_ready_when_that_context_has_ended)
 {
-    return freedom + 7 * sqrt(2.0 * freedom) + 15;
-}
+    gyre_channel c = channel_of(4, 0);
+    struct gyre_context *cancelled, *timed, *background = gyre_context_background();
 
-static double chi_square(const int *counts, int count, double expected)
-{
-    double sum = 0;
-
-    for (int i = 0; i < count; i++)
-        sum += (counts[i] - expected) * (counts[i] - expected) / expected;
-    return sum;
-}
-
-/* Ready cases of all kinds, unready ones between them: each is chosen as often, whatever was chosen
- * before. */
-static void draw(int ready)
-{
-    gyre_channel full = full_of(1, 2), room = channel_of(4, 2), closed = channel_of(4, 0);
-    gyre_channel idle = channel_of(4, 0);
-    struct gyre_case cases[3 * READY_MAX];
-    int counts[READY_MAX] = {0}, pairs[READY_MAX * READY_MAX] = {0}, before = 0;
-    int n = 1;
-
-    gyre_chan_close(closed.sender);
-    for (int i = 0; i < 3 * ready; i++)
-        cases[i] = i % 2 ? gyre_case_recv(idle.receiver, &n) : gyre_case_send(idle.sender, &n);
-    for (int i = 0; i < ready; i++)
-        cases[3 * i + i % 3] = i % 3 == 0   ? gyre_case_recv(full.receiver, &n)
-                               : i % 3 == 1 ? gyre_case_send(room.sender, &n)
-                                            : gyre_case_recv(closed.receiver, &n);
-    for (int i = 0; i < DRAWS; i++) {
-        int chosen = gyre_select_n(cases, 3 * (size_t)ready) / 3;
-
-        EXPECT(chosen >= 0 && chosen < ready);
-        counts[chosen]++;
-        pairs[before * ready + chosen]++;
-        before = chosen;
-        if (chosen % 3 == 0)
-            EXPECT_EQ(gyre_chan_send(full.sender, &n), 0);
-        else if (chosen % 3 == 1)
-            EXPECT_EQ(gyre_chan_recv(room.receiver, &n), 1);
-    }
-    EXPECT(chi_square(counts, ready, (double)DRAWS / ready) < chi_bound(ready - 1));
-    EXPECT(chi_square(pairs, ready * ready, (double)DRAWS / ready / ready) <
-           chi_bound(ready * ready - 1));
-    gyre_chan_release(full);
-    gyre_chan_release(room);
-    gyre_chan_release(closed);
-    gyre_chan_release(idle);
-}
-
-static int draws(void *arg)
-{
-    (void)arg;
-    draw(2);
-    draw(3);
-    draw(10);
-    return 0;
-}
-
-Test(select, each_ready_case_has_the_same_chance)
-{
-    struct gyre_options options = GYRE_OPTIONS_INIT;
-
-    options.workers = 1;
-    options.seed = 20;
-    cr_assert_eq(gyre_run_options(draws, NULL, &options), 0);
-    cr_assert_eq(failed_expectations, 0);
-}
-
-/* One channel in several cases, others between them: its partner comes while the select waits. */
-static int draw_among_same(void *arg)
-{
-    enum { SAME = 3, TURNS = 3000 };
-    gyre_channel c = channel_of(4, 0), idle = channel_of(4, 0);
-    int counts[SAME] = {0}, n = 1;
-    struct gyre_case cases[] = {
-        gyre_case_recv(c.receiver, NULL),    gyre_case_recv(c.receiver, NULL),
-        gyre_case_recv(idle.receiver, NULL), gyre_case_send(idle.sender, &n),
-        gyre_case_after(GYRE_HOUR),          gyre_case_recv(idle.receiver, NULL),
-        gyre_case_recv(c.receiver, NULL),
-    };
-
-    (void)arg;
-    for (int i = 0; i < TURNS; i++) {
+    EXPECT(!gyre_context_with_cancel(background, &cancelled));
+    EXPECT(!gyre_context_with_timeout(background, GYRE_MILLISECOND, &timed));
+    {
+        struct gyre_case cases[] = {gyre_case_recv(c.receiver, NULL), gyre_case_done(cancelled),
+                                    gyre_case_done(background), gyre_case_default()};
         struct selector selector;
-        int chosen;
 
-        start(&selector, cases, sizeof cases / sizeof *cases);
-        await_receivers(c, SAME);
-        EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
-        chosen = end(&selector);
-        EXPECT(chosen == 0 || chosen == 1 || chosen == 6);
-        counts[chosen == 6 ? 2 : chosen & 1]++;
+        EXPECT_EQ(gyre_select(cases), 3);
+        start(&selector, cases, 3);
+        await_receivers(c, 1);
+        EXPECT_EQ(atomic_load(&selector.done), 0);
+        gyre_context_cancel(cancelled);
+        EXPECT_EQ(end(&selector), 1);
+        EXPECT_EQ(cases[1].result, -ECANCELED);
+        EXPECT_EQ(gyre_select(cases), 1);
+        EXPECT_EQ(cases[1].result, -ECANCELED);
     }
-    EXPECT(chi_square(counts, SAME, (double)TURNS / SAME) < chi_bound(SAME - 1));
-    gyre_chan_release(c);
-    gyre_chan_release(idle);
-    return 0;
-}
+    {
+        struct gyre_case cases[] = {gyre_case_recv(c.receiver, NULL), gyre_case_done(timed),
+                                    gyre_case_done(timed), gyre_case_after(GYRE_HOUR)};
+        int chosen = gyre_select(cases);
 
-Test(select, each_case_of_the_same_channel_has_the_same_chance)
-{
-    struct gyre_options options = GYRE_OPTIONS_INIT;
-
-    options.workers = 1;
-    options.seed = 21;
-    cr_assert_eq(gyre_run_options(draw_among_same, NULL, &options), 0);
-    cr_assert_eq(failed_expectations, 0);
-}
-
-static int note_choices(void *arg)
-{
-    unsigned char *choices = arg;
-    gyre_channel c = full_of(1, 1);
-    struct gyre_case cases[] = {gyre_case_after(0), gyre_case_after(0), gyre_case_after(0)};
-
-    for (int i = 0; i < 200; i++)
-        choices[i] = (unsigned char)gyre_select(cases);
+        EXPECT(chosen == 1 || chosen == 2);
+        EXPECT_EQ(cases[chosen].result, -ETIMEDOUT);
+    }
+    await_receivers(c, 0);
+    gyre_context_release(cancelled);
+    gyre_context_release(timed);
     gyre_chan_release(c);
     return 0;
-}
-
-Test(select, the_seed_decides_the_choices)
-{
-    static unsigned char choices[3][200];
-
-    for (int i = 0; i < 3; i++) {
-        struct gyre_options options = GYRE_OPTIONS_INIT;
-
-        options.workers = 1;
-        options.seed = i < 2 ? 5 : 6;
-        cr_assert_eq(gyre_run_options(note_choices, choices[i], &options), 0);
-    }
-    cr_assert_eq(memcmp(choices[0], choices[1], 200), 0);
-    cr_assert_neq(memcmp(choices[0], choices[2], 200), 0);
 }
