@@ -4,15 +4,14 @@
  * under its own mutex is freed by the last, right after its unlock, without anyone looking at it
  * later (the sanitizers, and the pattern written over it, tell).
  */
-#include "../sched/stress.h"
+#include "storm.h"
 
 #include <string.h>
 
-enum { COROS = 12, THREADS = 2 };
+enum { COROS = 12 };
 
 struct field {
     gyre_mutex mutex;
-    gyre_waitgroup group;
     int64_t inside, sum;
     _Atomic(int64_t) wanted;
 };
@@ -59,7 +58,7 @@ static int play(void *arg)
     return 0;
 }
 
-static void *play_on_thread(void *arg)
+static void play_on_thread(void *arg)
 {
     struct field *field = arg;
     struct random random = stress_random();
@@ -73,24 +72,15 @@ static void *play_on_thread(void *arg)
         }
         stress_pause(&random);
     }
-    gyre_waitgroup_done(&field->group);
-    return NULL;
 }
 
 static int storm(void *arg)
 {
     struct field field = {.sum = 0};
-    pthread_t threads[THREADS];
+    struct storm storm = {play, COROS, play_on_thread, &field, GYRE_WAITGROUP_INIT};
 
     (void)arg;
-    gyre_waitgroup_add(&field.group, THREADS);
-    for (int i = 0; i < THREADS; i++)
-        threads[i] = race_thread(play_on_thread, &field);
-    for (int i = 0; i < COROS; i++)
-        CHECK(!gyre_waitgroup_go(&field.group, play, &field), "no memory");
-    CHECK(!gyre_waitgroup_wait(&field.group), "interrupted");
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    storm_run(&storm);
     CHECK(field.sum == atomic_load(&field.wanted), "lost");
     CHECK(field.mutex.state == 0 && !field.mutex.queue.first, "state %x", field.mutex.state);
     return 0;

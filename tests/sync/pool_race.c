@@ -2,11 +2,11 @@
  * A pool hands out each object to one at a time, and loses none: get, put, trim by coroutines on
  * all workers, and by threads.
  */
-#include "../sched/stress.h"
+#include "storm.h"
 
 #include <gyre/pool.h>
 
-enum { COROS = 10, THREADS = 2, HELD = 4 };
+enum { COROS = 10, HELD = 4 };
 
 struct object {
     _Atomic(int) owners;
@@ -33,7 +33,6 @@ static void drop(void *arg)
 
 struct field {
     struct gyre_pool *pool;
-    gyre_waitgroup group;
 };
 
 static int play(void *arg)
@@ -62,7 +61,7 @@ static int play(void *arg)
     return 0;
 }
 
-static void *play_on_thread(void *arg)
+static void play_on_thread(void *arg)
 {
     struct field *field = arg;
     struct random random = stress_random();
@@ -74,29 +73,20 @@ static void *play_on_thread(void *arg)
             gyre_pool_trim(field->pool);
         stress_pause(&random);
     }
-    gyre_waitgroup_done(&field->group);
-    return NULL;
 }
 
 static int storm(void *arg)
 {
     struct gyre_pool_options options = GYRE_POOL_OPTIONS_INIT;
     struct field field = {.pool = NULL};
-    pthread_t threads[THREADS];
+    struct storm storm = {play, COROS, play_on_thread, &field, GYRE_WAITGROUP_INIT};
 
     (void)arg;
     options.make = make;
     options.drop = drop;
     options.limit = 6;
     CHECK(!gyre_pool_create(&field.pool, &options), "no memory");
-    gyre_waitgroup_add(&field.group, THREADS);
-    for (int i = 0; i < THREADS; i++)
-        threads[i] = race_thread(play_on_thread, &field);
-    for (int i = 0; i < COROS; i++)
-        CHECK(!gyre_waitgroup_go(&field.group, play, &field), "no memory");
-    CHECK(!gyre_waitgroup_wait(&field.group), "interrupted");
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    storm_run(&storm);
     gyre_pool_destroy(field.pool);
     CHECK(atomic_load(&made) == atomic_load(&dropped), "lost");
     return 0;

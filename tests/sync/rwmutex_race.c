@@ -2,13 +2,12 @@
  * A reader-writer mutex: a writer is alone, nobody is forgotten, whoever gives up; coroutines,
  * contexts that end at any moment, threads.
  */
-#include "../sched/stress.h"
+#include "storm.h"
 
-enum { COROS = 12, THREADS = 2 };
+enum { COROS = 12 };
 
 struct field {
     gyre_rwmutex mutex;
-    gyre_waitgroup group;
     int64_t sum, twice; /* guarded; twice the sum whenever nobody writes */
     _Atomic(int64_t) written;
     _Atomic(int) readers;
@@ -93,7 +92,7 @@ static int play(void *arg)
     return 0;
 }
 
-static void *play_on_thread(void *arg)
+static void play_on_thread(void *arg)
 {
     struct field *field = arg;
     struct random random = stress_random();
@@ -107,24 +106,15 @@ static void *play_on_thread(void *arg)
             play_try(field, &random, writes, false);
         stress_pause(&random);
     }
-    gyre_waitgroup_done(&field->group);
-    return NULL;
 }
 
 static int storm(void *arg)
 {
     struct field field = {.sum = 0};
-    pthread_t threads[THREADS];
+    struct storm storm = {play, COROS, play_on_thread, &field, GYRE_WAITGROUP_INIT};
 
     (void)arg;
-    gyre_waitgroup_add(&field.group, THREADS);
-    for (int i = 0; i < THREADS; i++)
-        threads[i] = race_thread(play_on_thread, &field);
-    for (int i = 0; i < COROS; i++)
-        CHECK(!gyre_waitgroup_go(&field.group, play, &field), "no memory");
-    CHECK(!gyre_waitgroup_wait(&field.group), "interrupted");
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    storm_run(&storm);
     CHECK(field.sum == atomic_load(&field.written), "lost");
     CHECK(field.mutex.state == 0, "state %x", field.mutex.state);
     return 0;

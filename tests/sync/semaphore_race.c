@@ -2,13 +2,12 @@
  * A semaphore never gives out more than it has, loses nothing, and forgets nobody, whoever gives
  * up: requests of all sizes in contexts that end at any moment, threads beside them.
  */
-#include "../sched/stress.h"
+#include "storm.h"
 
-enum { COROS = 12, THREADS = 2, SIZE = 5 };
+enum { COROS = 12, SIZE = 5 };
 
 struct field {
     gyre_semaphore semaphore;
-    gyre_waitgroup group;
     _Atomic(int64_t) out;
 };
 
@@ -53,7 +52,7 @@ static int play(void *arg)
     return 0;
 }
 
-static void *play_on_thread(void *arg)
+static void play_on_thread(void *arg)
 {
     struct field *field = arg;
     struct random random = stress_random();
@@ -65,24 +64,15 @@ static void *play_on_thread(void *arg)
         use(field, &random, units, false);
         stress_pause(&random);
     }
-    gyre_waitgroup_done(&field->group);
-    return NULL;
 }
 
 static int storm(void *arg)
 {
     struct field field = {.semaphore = GYRE_SEMAPHORE_INIT(SIZE)};
-    pthread_t threads[THREADS];
+    struct storm storm = {play, COROS, play_on_thread, &field, GYRE_WAITGROUP_INIT};
 
     (void)arg;
-    gyre_waitgroup_add(&field.group, THREADS);
-    for (int i = 0; i < THREADS; i++)
-        threads[i] = race_thread(play_on_thread, &field);
-    for (int i = 0; i < COROS; i++)
-        CHECK(!gyre_waitgroup_go(&field.group, play, &field), "no memory");
-    CHECK(!gyre_waitgroup_wait(&field.group), "interrupted");
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    storm_run(&storm);
     CHECK(field.semaphore.taken == 0, "%ld taken", (long)field.semaphore.taken);
     return 0;
 }
