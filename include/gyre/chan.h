@@ -95,8 +95,9 @@ GYRE_API int gyre_chan_send(gyre_sender sender, const void *element);
 GYRE_API int gyre_chan_recv(gyre_receiver receiver, void *element);
 
 /*
- * The same without waiting: -EAGAIN instead (always, where the channel is nil). They don't look at
- * the context. Never park. From any thread while the runtime runs. Go: select with default.
+ * The same without waiting: -EAGAIN instead (always, where the channel is nil; a channel closed
+ * with that very error can't be told from an empty one here). They don't look at the context. Never
+ * park. From any thread while the runtime runs. Go: select with default.
  */
 GYRE_API int gyre_chan_try_send(gyre_sender sender, const void *element);
 GYRE_API int gyre_chan_try_recv(gyre_receiver receiver, void *element);

@@ -3,11 +3,11 @@
  *
  * Invariants, under the lock
  * - Receivers wait only while the buffer is empty, senders only while it is full; both at once
- * never.
+ *   only where all of them are one select's, which does not meet itself, or were interrupted.
  * - A waiter is a struct gyre_case on its coroutine's stack, linked by case.waiter. It is QUEUED
  *   while it is in a queue. Who takes it off the queue claims the coroutine (sched/park.h): a
- * select is in several queues, and its context may end; exactly one of all these wins. The loser
- * just passes on to the next waiter.
+ *   select is in several queues, and its context may end; exactly one of all these wins. The loser
+ *   just passes on to the next waiter.
  * - Who wins copies the element, from stack to stack where nothing is buffered, stores the case's
  *   result, marks it CHOSEN, and readies the coroutine once the lock is free: a claimed coroutine
  *   can't go away before. (Model: tests/models/select.pml, close.pml.)
