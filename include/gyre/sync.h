@@ -36,7 +36,7 @@ struct gyre_sync_queue {
 /*
  * A mutex. Not recursive. It belongs to nobody: another coroutine than the one that locked it may
  * unlock it, as in Go. Fair as Go's: a newcomer may overtake those who wait, which is fast, until
- * one has waited for a millisecond: from then on unlock hands the mutex over in order. Its storage
+ * one has waited for a millisecond: then the next unlock hands the mutex over to the first. Its storage
  * may be freed by who locks it last, right after the unlock. Go: sync.Mutex.
  */
 typedef struct gyre_mutex {

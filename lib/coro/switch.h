@@ -214,4 +214,17 @@ static inline void gyre_switch_release(struct switch_frame *frame)
 }
 
 #endif
+/*
+ * For a function that parks and returns to its caller's caller of all kinds. The processor guesses
+ * a ret by the calls that were made last, and these were another coroutine's: the guess is wrong
+ * wherever the two came from different places, at 20 cycles. An indirect jump is guessed by what
+ * was jumped to before. Only where the way out has parked: each such return leaves the guesses for
+ * the rets that follow one too many.
+ */
+#ifdef GYRE_RETURN_THUNK
+#define RETURNS_BY_JUMP __attribute__((noinline, function_return("thunk-extern")))
+#else
+#define RETURNS_BY_JUMP __attribute__((noinline))
+#endif
+
 #endif

@@ -24,6 +24,19 @@ gyre_switch_start:
         .size   gyre_switch_start, . - gyre_switch_start
         .size   start_frame, . - start_frame
 
+/* The return of a function that is marked RETURNS_BY_JUMP; the compiler gives the name. */
+        .globl  __x86_return_thunk
+        .hidden __x86_return_thunk
+        .type   __x86_return_thunk, @function
+__x86_return_thunk:
+        .cfi_startproc
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        notrack jmp *%rcx
+        .cfi_endproc
+        .size   __x86_return_thunk, . - __x86_return_thunk
+
         .section .note.gnu.property, "a", @note
         .p2align 3
         .long   4, 16, 5                /* name size, description size, NT_GNU_PROPERTY_TYPE_0 */

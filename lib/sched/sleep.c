@@ -18,7 +18,7 @@ static void commit_yield(struct worker *worker, struct gyre_coro *self, void *un
     gyre_ready_later(worker, self);
 }
 
-int gyre_yield(void)
+RETURNS_BY_JUMP int gyre_yield(void)
 {
     struct gyre_coro *self = coro_required("gyre_yield");
 

@@ -476,7 +476,7 @@ static bool await_child(struct gyre_coro *child, struct gyre_coro *self)
     return ended;
 }
 
-int gyre_join(gyre_handle handle, int *result)
+RETURNS_BY_JUMP int gyre_join(gyre_handle handle, int *result)
 {
     struct gyre_coro *self = coro_required("gyre_join");
     struct gyre_coro *child = handle.coro;

@@ -164,8 +164,10 @@ static void commit_wait(struct worker *worker, struct gyre_coro *self, void *arg
  * Waits in the queue with the lock held, which is free afterwards. The case's result, or the
  * context's error; RESULT_NONE: it was interrupted for nothing and passed over meanwhile.
  */
-static int wait_in(struct gyre_chan *chan, struct chan_queue *queue, struct gyre_coro *self,
-                   void *element, enum park_reason reason)
+static inline __attribute__((always_inline)) int wait_in(struct gyre_chan *chan,
+                                                         struct chan_queue *queue,
+                                                         struct gyre_coro *self, void *element,
+                                                         enum park_reason reason)
 {
     struct gyre_case wait;
     bool queued;
@@ -209,6 +211,39 @@ int gyre_chan_wait_for_ever(struct gyre_coro *self, enum park_reason reason)
     return error;
 }
 
+/* With the lock held. */
+RETURNS_BY_JUMP static int send_slowly(struct gyre_chan *chan, struct gyre_coro *self,
+                                       void *element)
+{
+    int result;
+
+    do {
+        result = wait_in(chan, &chan->senders, self, element, PARK_SEND);
+        if (likely(result != RESULT_NONE))
+            break;
+        spin_lock(&chan->lock);
+        result = gyre_chan_put(chan, element);
+    } while (result == RESULT_NONE);
+    if (unlikely(result == RESULT_CLOSED))
+        gyre_chan_panic(chan, "send on closed");
+    return result;
+}
+
+RETURNS_BY_JUMP static int recv_slowly(struct gyre_chan *chan, struct gyre_coro *self,
+                                       void *element)
+{
+    int result;
+
+    do {
+        result = wait_in(chan, &chan->receivers, self, element, PARK_RECV);
+        if (likely(result != RESULT_NONE))
+            break;
+        spin_lock(&chan->lock);
+        result = gyre_chan_take(chan, element);
+    } while (result == RESULT_NONE);
+    return result;
+}
+
 int gyre_chan_send(gyre_sender sender, const void *element)
 {
     struct gyre_coro *self = coro_required("gyre_chan_send");
@@ -220,15 +255,11 @@ int gyre_chan_send(gyre_sender sender, const void *element)
     if (unlikely(!chan))
         return gyre_chan_wait_for_ever(self, PARK_SEND);
     chan_check(chan);
-    do {
-        spin_lock(&chan->lock);
-        result = gyre_chan_put(chan, element);
-        if (result == RESULT_NONE)
-            result = wait_in(chan, &chan->senders, self, (void *)(uintptr_t)element, PARK_SEND);
-    } while (unlikely(result == RESULT_NONE));
-    if (unlikely(result == RESULT_CLOSED))
-        gyre_chan_panic(chan, "send on closed");
-    return result;
+    spin_lock(&chan->lock);
+    result = gyre_chan_put(chan, element);
+    if (likely(result != RESULT_NONE))
+        return result;
+    return send_slowly(chan, self, (void *)(uintptr_t)element);
 }
 
 int gyre_chan_recv(gyre_receiver receiver, void *element)
@@ -242,13 +273,11 @@ int gyre_chan_recv(gyre_receiver receiver, void *element)
     if (unlikely(!chan))
         return gyre_chan_wait_for_ever(self, PARK_RECV);
     chan_check(chan);
-    do {
-        spin_lock(&chan->lock);
-        result = gyre_chan_take(chan, element);
-        if (result == RESULT_NONE)
-            result = wait_in(chan, &chan->receivers, self, element, PARK_RECV);
-    } while (unlikely(result == RESULT_NONE));
-    return result;
+    spin_lock(&chan->lock);
+    result = gyre_chan_take(chan, element);
+    if (result != RESULT_NONE)
+        return result;
+    return recv_slowly(chan, self, element);
 }
 
 int gyre_chan_try_send(gyre_sender sender, const void *element)
