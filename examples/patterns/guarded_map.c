@@ -42,27 +42,22 @@ static struct item *find(struct stock *stock, const char *name)
 
 static bool stock_get(struct stock *stock, const char *name, int *count)
 {
-    const struct item *item;
-    bool found;
+    GYRE_RWMUTEX_RGUARD(&stock->mutex);
+    const struct item *item = find(stock, name);
 
-    gyre_rwmutex_rlock(&stock->mutex);
-    item = find(stock, name);
-    found = item->name != NULL;
-    if (found)
-        *count = item->count;
-    gyre_rwmutex_runlock(&stock->mutex);
-    return found;
+    if (!item->name)
+        return false;
+    *count = item->count;
+    return true;
 }
 
 static void stock_add(struct stock *stock, const char *name, int count)
 {
-    struct item *item;
+    GYRE_RWMUTEX_GUARD(&stock->mutex);
+    struct item *item = find(stock, name);
 
-    gyre_rwmutex_lock(&stock->mutex);
-    item = find(stock, name);
     item->name = name;
     item->count += count;
-    gyre_rwmutex_unlock(&stock->mutex);
 }
 
 static int sell(void *arg)

@@ -76,6 +76,14 @@ GYRE_API int gyre_group_go_copy_at(const char *site, gyre_group *group, gyre_fn 
                                    size_t size, int try_);
 
 /*
+ * The group's context, held for the caller, who releases it: to take part in what members do, as
+ * receiving from them until the first error ends that too (GYRE_WITH_CONTEXT). Made if there is no
+ * member yet. Returns 0, or -ENOMEM and *context is NULL. Never parks. Only from a coroutine. Go:
+ * the ctx of errgroup.WithContext.
+ */
+GYRE_API int gyre_group_context(gyre_group *group, struct gyre_context **context);
+
+/*
  * Waits until all members have ended, and returns the first error of all, 0 if there was none. Not
  * cancelled: the end of the caller's context reaches the members. Nothing is left of them then, and
  * the group is as new. Parks. Panics in a member of the group, and when another coroutine waits for

@@ -36,8 +36,8 @@ struct gyre_sync_queue {
 /*
  * A mutex. Not recursive. It belongs to nobody: another coroutine than the one that locked it may
  * unlock it, as in Go. Fair as Go's: a newcomer may overtake those who wait, which is fast, until
- * one has waited for a millisecond: then the next unlock hands the mutex over to the first. Its storage
- * may be freed by who locks it last, right after the unlock. Go: sync.Mutex.
+ * one has waited for a millisecond: then the next unlock hands the mutex over to the first. Its
+ * storage may be freed by who locks it last, right after the unlock. Go: sync.Mutex.
  */
 typedef struct gyre_mutex {
     uint32_t state, guard; /* private */
@@ -116,6 +116,36 @@ GYRE_API void gyre_rwmutex_lock(gyre_rwmutex *mutex);
 GYRE_API GYRE_NODISCARD int gyre_rwmutex_lock_cancellable(gyre_rwmutex *mutex);
 GYRE_API GYRE_NODISCARD int gyre_rwmutex_try_lock(gyre_rwmutex *mutex);
 GYRE_API void gyre_rwmutex_unlock(gyre_rwmutex *mutex);
+
+/* Locked, for reading or for writing, until the end of the block, by whatever way it is left. */
+#define GYRE_RWMUTEX_RGUARD(mutex)                                                                 \
+    __attribute__((cleanup(gyre_rwmutex_rguard_leave), unused)) gyre_rwmutex *GYRE_SYNC_NAME_(     \
+        __COUNTER__) = gyre_rwmutex_rguard_enter(mutex)
+#define GYRE_RWMUTEX_GUARD(mutex)                                                                  \
+    __attribute__((cleanup(gyre_rwmutex_guard_leave), unused)) gyre_rwmutex *GYRE_SYNC_NAME_(      \
+        __COUNTER__) = gyre_rwmutex_guard_enter(mutex)
+
+static inline gyre_rwmutex *gyre_rwmutex_rguard_enter(gyre_rwmutex *mutex)
+{
+    gyre_rwmutex_rlock(mutex);
+    return mutex;
+}
+
+static inline void gyre_rwmutex_rguard_leave(gyre_rwmutex **mutex)
+{
+    gyre_rwmutex_runlock(*mutex);
+}
+
+static inline gyre_rwmutex *gyre_rwmutex_guard_enter(gyre_rwmutex *mutex)
+{
+    gyre_rwmutex_lock(mutex);
+    return mutex;
+}
+
+static inline void gyre_rwmutex_guard_leave(gyre_rwmutex **mutex)
+{
+    gyre_rwmutex_unlock(*mutex);
+}
 
 /* --- wait group ---------------------------------------------------------------------------- */
 

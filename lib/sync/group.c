@@ -80,7 +80,15 @@ static bool is_member(const struct gyre_coro *coro, const struct gyre_group *gro
 
 /* --- starting ------------------------------------------------------------------------------- */
 
-/* Under the guard: 0, or why nobody may start. Makes the context the first time. */
+/* Under the guard: makes the context the first time. */
+static int need_context(struct gyre_group *group, struct gyre_coro *self)
+{
+    if (unlikely(!group->context))
+        group->context = gyre_context_create(worker_current(), coro_context(self), NULL);
+    return likely(group->context) ? 0 : -ENOMEM;
+}
+
+/* Under the guard: 0, or why nobody may start. */
 static int refusal(struct gyre_group *group, struct gyre_coro *self)
 {
     int error = coro_error(self);
@@ -89,12 +97,8 @@ static int refusal(struct gyre_group *group, struct gyre_coro *self)
         return error;
     if (unlikely(group->error))
         return -ECANCELED;
-    if (unlikely(!group->context)) {
-        group->context = gyre_context_create(worker_current(), coro_context(self), NULL);
-        if (!group->context)
-            return -ENOMEM;
-    }
-    return context_error(group->context);
+    error = need_context(group, self);
+    return unlikely(error) ? error : context_error(group->context);
 }
 
 /* 1: the caller has a place. 0: sent away, the group has failed, and may be gone. Else why not. */
@@ -161,6 +165,19 @@ int gyre_group_go_copy_at(const char *site, gyre_group *group, gyre_fn fn, const
     options.copy_size = size;
     /* Without fn it is refused, as gyre_go_copy refuses it, and that is the group's error too. */
     return go(group, site, arg || !size ? fn : NULL, NULL, &options, try_);
+}
+
+int gyre_group_context(gyre_group *group, struct gyre_context **context)
+{
+    struct gyre_coro *self = coro_required("gyre_group_context");
+    struct spinlock *guard = sync_guard(&group->guard);
+    int error;
+
+    spin_lock(guard);
+    error = need_context(group, self);
+    *context = error ? NULL : gyre_context_hold(group->context);
+    spin_unlock(guard);
+    return error;
 }
 
 /* --- waiting -------------------------------------------------------------------------------- */

@@ -759,3 +759,55 @@ Test(group, the_shutdown_reaches_members)
         cr_assert_eq(late_go, -ECANCELED);
     }
 }
+
+GYRE_CHAN_TYPE(numbers, int);
+
+static int send_one_and_fail(void *arg)
+{
+    numbers_send(*(numbers_sender *)arg, 1);
+    return -EPROTO;
+}
+
+/* A member that fails before it closes the channel does not leave the receiver waiting. */
+INSIDE(group, its_context_is_for_those_who_work_with_members)
+{
+    numbers channel;
+    int number, got = 0, result;
+
+    EXPECT_EQ(numbers_make(&channel, 0), 0);
+    {
+        GYRE_GROUP(group);
+        struct gyre_context *context;
+
+        EXPECT_EQ(gyre_group_context(&group, &context), 0);
+        EXPECT_EQ(gyre_group_go(&group, send_one_and_fail, &channel.sender), 0);
+        {
+            GYRE_WITH_CONTEXT(context);
+            while ((result = numbers_recv(channel.receiver, &number)) > 0)
+                got++;
+            EXPECT_EQ(result, -ECANCELED);
+            EXPECT_EQ(gyre_context_cause(), -EPROTO);
+        }
+        EXPECT_EQ(got, 1);
+        EXPECT_EQ(gyre_context_error(), 0);
+        gyre_context_release(context);
+        EXPECT_EQ(gyre_group_wait(&group), -EPROTO);
+    }
+    numbers_release(channel);
+    return 0;
+}
+
+INSIDE(group, its_context_without_members_ends_with_the_block)
+{
+    struct gyre_context *context;
+
+    {
+        GYRE_GROUP(group);
+
+        EXPECT_EQ(gyre_group_context(&group, &context), 0);
+        EXPECT_EQ(gyre_context_error_of(context), 0);
+    }
+    EXPECT_EQ(gyre_context_error_of(context), -ECANCELED);
+    gyre_context_release(context);
+    return 0;
+}

@@ -208,3 +208,27 @@ INSIDE(rwmutex, a_thread_waits_for_a_coroutine)
     EXPECT_EQ(shared.order[0], 't');
     return 0;
 }
+
+static int leave_early(gyre_rwmutex *mutex, bool write)
+{
+    if (write) {
+        GYRE_RWMUTEX_GUARD(mutex);
+
+        EXPECT_EQ(gyre_rwmutex_try_rlock(mutex), 0);
+        return 1;
+    }
+    GYRE_RWMUTEX_RGUARD(mutex);
+    EXPECT_EQ(gyre_rwmutex_try_lock(mutex), 0);
+    return 2;
+}
+
+INSIDE(rwmutex, a_guard_holds_to_the_end_of_its_block)
+{
+    gyre_rwmutex mutex = GYRE_RWMUTEX_INIT;
+
+    EXPECT_EQ(leave_early(&mutex, true), 1);
+    EXPECT_EQ(leave_early(&mutex, false), 2);
+    EXPECT_EQ(gyre_rwmutex_try_lock(&mutex), 1);
+    gyre_rwmutex_unlock(&mutex);
+    return 0;
+}
