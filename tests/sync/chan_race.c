@@ -1,9 +1,9 @@
 /*
  * Channels against everything at once. Aimed at: the claim of a waiter against the end of its
  * context, after the hand-over and before; a waiter unlinked by itself against one unlinked by a
- * waker; the commit of a wait against its wake; a close against all of these; threads that are no
- * workers on the other side. What passes through are descriptors and counted tokens: afterwards
- * none is lost, doubled or left open.
+ * waker; the commit of a wait against its wake, and against the end of its context; a close against
+ * all of these; threads that are no workers on the other side. What passes through are descriptors
+ * and counted tokens: afterwards none is lost, doubled or left open.
  */
 #include "../sched/stress.h"
 #include "queues.h"
@@ -416,16 +416,80 @@ static int foreigners(void *arg)
     return 0;
 }
 
+/* --- a context that ends once, while its coroutine begins to wait where nobody comes
+ * -------------- */
+
+static _Atomic(struct gyre_context *) lone;
+
+static void *cancel_the_lone(void *arg)
+{
+    struct random random = stress_random();
+
+    while (!atomic_load(&over)) {
+        struct gyre_context *context = atomic_exchange(&lone, NULL);
+
+        if (!context)
+            continue;
+        stress_pause(&random);
+        gyre_context_cancel(context);
+        gyre_context_release(context);
+    }
+    return arg;
+}
+
+static int wait_somehow(struct random *random, gyre_channel idle)
+{
+    struct gyre_case cases[] = {gyre_case_recv(idle.receiver, NULL),
+                                gyre_case_send(idle.sender, NULL)};
+    GYRE_CANCELLABLE();
+
+    atomic_store(&lone, gyre_context_current());
+    stress_pause(random);
+    switch (random_below(random, 5)) {
+    case 0:
+        return gyre_chan_recv(idle.receiver, NULL);
+    case 1:
+        return gyre_chan_send(idle.sender, NULL);
+    case 2:
+        return gyre_chan_recv((gyre_receiver){NULL}, NULL);
+    case 3:
+        return gyre_select_n(NULL, 0);
+    default:
+        return gyre_select(cases);
+    }
+}
+
+static int lone_waits(void *arg)
+{
+    struct random random = stress_random();
+    gyre_channel idle = channel_of(0, 0);
+    pthread_t thread;
+
+    (void)arg;
+    atomic_store(&over, false);
+    thread = race_thread(cancel_the_lone, NULL);
+    while (stress_goes_on()) {
+        int error = wait_somehow(&random, idle);
+
+        CHECK(error == -ECANCELED, "%d", error);
+    }
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    gyre_chan_release(idle);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     stress_begin(argc, argv);
-    stress_slice /= 6;
+    stress_slice /= 7;
     for (capacity = 0; capacity < 4; capacity += 3) {
         stress_run("cancels", cancel_storm);
         stress_run("foreigners", foreigners);
     }
     stress_run("descriptors", descriptors);
     stress_run("closes", closes);
+    stress_run("lone waits", lone_waits);
     printf("%d tokens, %d received, %d not sent\n", made, taken, given_up);
     return 0;
 }

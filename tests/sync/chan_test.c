@@ -649,11 +649,11 @@ static int shielded_recv(void *arg)
 }
 
 /* The cancel reaches the coroutine, which goes on waiting, for it is shielded. */
-INSIDE(chan, a_shielded_wait_goes_on)
+INSIDE(chan, a_shielded_wait_goes_on_in_its_place)
 {
     gyre_channel c = channel_of(4, 0);
-    struct peer peer;
-    int n = 3, got = 0;
+    struct peer peer, behind;
+    int n = 3, got = 0, got_behind = 0;
 
     {
         GYRE_CANCELLABLE();
@@ -661,15 +661,24 @@ INSIDE(chan, a_shielded_wait_goes_on)
 
         start(&peer, shielded_recv, c, &got);
         await_receivers(c, 1);
+        {
+            GYRE_SHIELD();
+            start(&behind, peer_recv, c, &got_behind);
+            await_receivers(c, 2);
+        }
         gyre_context_cancel(context);
         gyre_context_release(context);
         for (int i = 0; i < 10; i++)
             gyre_yield();
         EXPECT_EQ(atomic_load(&peer.done), 0);
     }
-    EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
+    await_receivers(c, 2);
+    for (; n < 5; n++)
+        EXPECT_EQ(gyre_chan_send(c.sender, &n), 0);
     EXPECT_EQ(end(&peer), 1);
+    EXPECT_EQ(end(&behind), 1);
     EXPECT_EQ(got, 3);
+    EXPECT_EQ(got_behind, 4);
     gyre_chan_release(c);
     return 0;
 }

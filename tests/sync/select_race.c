@@ -3,7 +3,8 @@
  * Aimed at: two selects that find each other while both take all locks; one claimed through one
  * channel while another channel, its timer and its context all try; the commit that still releases
  * locks while the select is resumed elsewhere; a select without any lock that its context ends; its
- * array, reused at once, and its stack, gone at once.
+ * array, reused at once, and its stack, gone at once; a look at all channels that is no single
+ * moment.
  */
 #include "../sched/stress.h"
 #include "queues.h"
@@ -302,13 +303,81 @@ static int one_target(void *arg)
     return 0;
 }
 
+/* --- one of two is ready at every moment, so a default never is taken
+ * ----------------------------- */
+
+enum { BETWEEN = 200 };
+
+static gyre_channel ends[2];
+static atomic_ulong asked, answered;
+
+static int looker(void *arg)
+{
+    gyre_channel idle = channel_of(sizeof(int), 0);
+    struct gyre_case cases[BETWEEN + 3];
+    unsigned long number = 0;
+
+    (void)arg;
+    cases[0] = gyre_case_recv(ends[1].receiver, NULL);
+    for (int i = 1; i <= BETWEEN; i++)
+        cases[i] = gyre_case_recv(idle.receiver, NULL);
+    cases[BETWEEN + 1] = gyre_case_recv(ends[0].receiver, NULL);
+    cases[BETWEEN + 2] = gyre_case_default();
+    for (;;) {
+        for (int spins = 0; atomic_load(&asked) == number && !atomic_load(&over); spins++)
+            if (spins > 1000)
+                gyre_yield();
+        if (atomic_load(&over))
+            break;
+        number++;
+        CHECK(gyre_select(cases) != BETWEEN + 2, "the default, though one was ready");
+        atomic_store(&answered, number);
+    }
+    gyre_chan_release(idle);
+    return 0;
+}
+
+static int one_moment(void *arg)
+{
+    struct random random = stress_random();
+    unsigned long number = 0;
+    gyre_handle handle;
+    int n = 1;
+
+    (void)arg;
+    ends[0] = channel_of(sizeof n, 1);
+    ends[1] = channel_of(sizeof n, 1);
+    atomic_store(&over, false);
+    atomic_store(&asked, 0);
+    atomic_store(&answered, 0);
+    CHECK(!gyre_spawn(&handle, looker, NULL), "no memory");
+    while (stress_goes_on()) {
+        CHECK(!gyre_chan_send(ends[0].sender, &n), "send");
+        atomic_store(&asked, ++number);
+        stress_pause(&random);
+        CHECK(!gyre_chan_send(ends[1].sender, &n), "send");
+        gyre_chan_try_recv(ends[0].receiver, NULL);
+        for (int spins = 0; atomic_load(&answered) < number; spins++)
+            if (spins > 1000)
+                gyre_yield();
+        gyre_chan_try_recv(ends[0].receiver, NULL);
+        gyre_chan_try_recv(ends[1].receiver, NULL);
+    }
+    atomic_store(&over, true);
+    CHECK(!gyre_join(handle, NULL), "join");
+    gyre_chan_release(ends[0]);
+    gyre_chan_release(ends[1]);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     stress_begin(argc, argv);
-    stress_slice /= 3;
+    stress_slice /= 4;
     stress_run("opposite orders", opposite_orders);
     stress_run("loners", loners);
     stress_run("one target", one_target);
+    stress_run("one moment", one_moment);
     printf("%lu selects\n", rounds_done);
     return 0;
 }
