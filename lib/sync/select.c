@@ -60,21 +60,26 @@ static struct gyre_case *locked_case(const struct selection *s, unsigned i)
 
 /* --- choosing -------------------------------------------------------------------------------- */
 
-/* Exact with the lock held, but for waiters that can't be claimed any more, which trying removes.
+static inline bool can_send(const struct gyre_chan *chan)
+{
+    return chan_first(&chan->receivers) || chan_count(chan) < chan->capacity ||
+           unlikely(chan_closed(chan));
+}
+
+static inline bool can_receive(const struct gyre_chan *chan)
+{
+    return chan_count(chan) || chan_first(&chan->senders) || unlikely(chan_closed(chan));
+}
+
+/* Exact with the locks held, but for waiters that can't be claimed any more, which trying removes.
  */
 static inline bool seems_ready(const struct gyre_case *c)
 {
-    const struct gyre_chan *chan;
-
     switch (c->kind) {
     case GYRE_CASE_SEND:
-        chan = c->on;
-        return chan && (chan_first(&chan->receivers) || chan_count(chan) < chan->capacity ||
-                        chan_closed(chan));
+        return c->on && can_send(c->on);
     case GYRE_CASE_RECV:
-        chan = c->on;
-        return chan &&
-               (chan_count(chan) || chan_first(&chan->senders) || unlikely(chan_closed(chan)));
+        return c->on && can_receive(c->on);
     case GYRE_CASE_DONE:
         return context_error(c->on) != 0;
     case GYRE_CASE_AFTER:
@@ -84,48 +89,46 @@ static inline bool seems_ready(const struct gyre_case *c)
     }
 }
 
-/* One of those that seem ready, each with the same chance, or -EAGAIN. */
+/* Whether the next that is ready takes the place of those before: each has the same chance. */
+static inline bool takes_over(unsigned *ready)
+{
+    return !(*ready)++ || random_below(&worker_current()->random, *ready) == 0;
+}
+
+/* One of those that seem ready, or -EAGAIN. */
 static int choose(const struct selection *s)
 {
     unsigned ready = 0;
     int chosen = -EAGAIN;
 
     for (unsigned i = 0; i < s->count; i++)
-        if (seems_ready(&s->cases[i]) &&
-            (!ready++ || random_below(&worker_current()->random, ready) == 0))
+        if (seems_ready(&s->cases[i]) && takes_over(&ready))
             chosen = (int)i;
     return chosen;
 }
 
-static void look_at_chan(const struct gyre_case *c)
+/* The first look: as choose, and whether the cases make sense, else -EINVAL. */
+static inline int choose_checked(struct gyre_case *cases, unsigned count)
 {
-    const struct gyre_chan *chan = c->on;
+    unsigned ready = 0, defaults = 0;
+    int chosen = -EAGAIN;
 
-    if (chan)
-        chan_check(chan);
-}
-
-/* Whether the cases make sense. */
-static int look_at_cases(struct selection *s)
-{
-    for (unsigned i = 0; i < s->count; i++) {
-        struct gyre_case *c = &s->cases[i];
+    for (unsigned i = 0; i < count; i++) {
+        struct gyre_case *c = &cases[i];
 
         c->result = 0;
         if (likely(c->kind == GYRE_CASE_RECV || c->kind == GYRE_CASE_SEND)) {
-            look_at_chan(c);
-        } else if (c->kind == GYRE_CASE_DEFAULT) {
-            if (s->default_case >= 0)
-                return -EINVAL;
-            s->default_case = (int)i;
-        } else if (c->kind == GYRE_CASE_AFTER) {
-            if (!s->after || c->duration < s->after->duration)
-                s->after = c;
-        } else if (c->kind == GYRE_CASE_DONE && !c->on) {
+            if (c->on)
+                chan_check(c->on);
+        } else if (c->kind == GYRE_CASE_DEFAULT && unlikely(defaults++)) {
+            return -EINVAL;
+        } else if (c->kind == GYRE_CASE_DONE && unlikely(!c->on)) {
             gyre_panic("gyre_case_done of a NULL context");
         }
+        if (seems_ready(c) && takes_over(&ready))
+            chosen = (int)i;
     }
-    return 0;
+    return chosen;
 }
 
 /* With the lock of its channel held, which is released unless it returns RESULT_NONE. */
@@ -194,12 +197,18 @@ static void shuffle_same(struct selection *s)
     }
 }
 
-static int prepare_locks(struct selection *s)
+/* Looks up what there is to wait for. */
+static int prepare(struct selection *s)
 {
     for (unsigned i = 0; i < s->count; i++) {
         struct gyre_case *c = &s->cases[i];
 
-        if (c->kind == GYRE_CASE_DONE) {
+        if (c->kind == GYRE_CASE_DEFAULT) {
+            s->default_case = (int)i;
+        } else if (c->kind == GYRE_CASE_AFTER) {
+            if (!s->after || c->duration < s->after->duration)
+                s->after = c;
+        } else if (c->kind == GYRE_CASE_DONE) {
             struct gyre_chan *done;
             int error = gyre_context_done_chan(c->on, &done);
 
@@ -345,64 +354,74 @@ static int wait_for_any(struct selection *s)
     return chosen;
 }
 
-static int select_slowly(struct selection *s)
+/* What the caller learns of the chosen case. */
+static inline int finish(struct gyre_case *cases, int chosen)
 {
-    int chosen, error = prepare_locks(s);
+    struct gyre_case *c = &cases[chosen];
 
-    if (error)
-        return error;
-    if (s->after) {
-        int64_t when;
+    if (unlikely(c->result == RESULT_CLOSED))
+        gyre_chan_panic(c->on, "send on closed");
+    if (c->kind == GYRE_CASE_DONE)
+        c->result = context_error(c->on);
+    return chosen;
+}
 
-        if (__builtin_add_overflow(clock_now(), s->after->duration, &when))
-            when = INT64_MAX;
-        gyre_sleeper_init(&s->sleeper, s->self, when);
-        s->sleeper.woken = choose_after;
-    }
-    do {
-        lock_all(s);
-        chosen = try_locked(s);
-        if (chosen != -EAGAIN)
-            return chosen;
-        if (s->default_case >= 0) {
-            unlock_others(s, NULL);
-            return s->default_case;
+static void start_after(struct selection *s)
+{
+    int64_t when;
+
+    if (__builtin_add_overflow(clock_now(), s->after->duration, &when))
+        when = INT64_MAX;
+    gyre_sleeper_init(&s->sleeper, s->self, when);
+    s->sleeper.woken = choose_after;
+}
+
+/* When the first look found nothing. */
+RETURNS_BY_JUMP static int select_slowly(struct gyre_coro *self, struct gyre_case *cases,
+                                         unsigned count)
+{
+    struct selection s;
+    int chosen, error;
+
+    s.self = self;
+    s.cases = cases;
+    s.count = count;
+    s.locks = 0;
+    s.default_case = -1;
+    s.after = NULL;
+    error = prepare(&s);
+    if (s.after)
+        start_after(&s);
+    while (!error) {
+        lock_all(&s);
+        chosen = try_locked(&s);
+        if (chosen == -EAGAIN && s.default_case >= 0) {
+            unlock_others(&s, NULL);
+            chosen = s.default_case;
         }
-        chosen = wait_for_any(s);
+        if (chosen == -EAGAIN)
+            chosen = wait_for_any(&s);
         if (chosen != -EAGAIN)
-            return chosen;
-        error = coro_error(s->self);
-    } while (!error);
+            return finish(cases, chosen);
+        error = coro_error(self);
+    }
     return error;
 }
 
 int gyre_select_n(struct gyre_case *cases, size_t count)
 {
-    struct selection s;
+    struct gyre_coro *self = coro_required("gyre_select");
     int chosen, error;
 
-    s.self = coro_required("gyre_select");
     if (unlikely(count > CASES_MAX))
         return -EINVAL;
-    s.cases = cases;
-    s.count = (unsigned)count;
-    s.locks = 0;
-    s.default_case = -1;
-    s.after = NULL;
-    error = coro_error(s.self);
+    error = coro_error(self);
     if (unlikely(error))
         return error;
-    error = look_at_cases(&s);
-    if (unlikely(error))
-        return error;
-    chosen = choose(&s);
-    if (chosen < 0 || unlikely(!try_alone(&cases[chosen])))
-        chosen = select_slowly(&s);
-    if (unlikely(chosen < 0))
+    chosen = choose_checked(cases, (unsigned)count);
+    if (unlikely(chosen == -EINVAL))
         return chosen;
-    if (unlikely(cases[chosen].result == RESULT_CLOSED))
-        gyre_chan_panic(cases[chosen].on, "send on closed");
-    if (cases[chosen].kind == GYRE_CASE_DONE)
-        cases[chosen].result = context_error(cases[chosen].on);
-    return chosen;
+    if (chosen >= 0 && likely(try_alone(&cases[chosen])))
+        return finish(cases, chosen);
+    return select_slowly(self, cases, (unsigned)count);
 }
