@@ -30,7 +30,8 @@ struct gyre_pool_options {
         sizeof(struct gyre_pool_options), NULL, NULL, NULL, 0                                      \
     }
 
-/* Makes a pool. 0, -EINVAL (size, limit), -ENOMEM. Never parks. Only from a coroutine. */
+/* Makes a pool; NULL options are the defaults. 0, -EINVAL (size, limit), -ENOMEM. Never parks. Only
+ * from a coroutine. */
 GYRE_API int gyre_pool_create(struct gyre_pool **pool, const struct gyre_pool_options *options);
 
 /* Drops what is inside and frees the pool; objects that are out stay the program's. Nobody may

@@ -235,12 +235,15 @@ static struct gyre_pool *allocate(unsigned caches, uint32_t slots)
 
 int gyre_pool_create(struct gyre_pool **pool, const struct gyre_pool_options *options)
 {
+    const struct gyre_pool_options defaults = GYRE_POOL_OPTIONS_INIT;
     struct gyre_pool_options known;
     struct gyre_pool *made;
     unsigned workers;
     uint32_t slots = 1;
 
     (void)coro_required("gyre_pool_create");
+    if (!options)
+        options = &defaults;
     if (grow_copy(&known, sizeof known, sizeof known, options, options->size) ||
         known.limit > LIMIT_MAX)
         return -EINVAL;

@@ -82,6 +82,9 @@ INSIDE(pool, options_are_checked)
     gyre_pool_put(pool, pool);
     EXPECT(gyre_pool_get(pool) == pool);
     gyre_pool_destroy(pool);
+    EXPECT_EQ(gyre_pool_create(&pool, NULL), 0);
+    EXPECT(!gyre_pool_get(pool));
+    gyre_pool_destroy(pool);
     return 0;
 }
 
