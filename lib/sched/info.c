@@ -1,4 +1,5 @@
 /* What a coroutine can ask about itself and the runtime. */
+#include "base/panic.h"
 #include "sched/spawn.h"
 
 uint64_t gyre_coro_id(void)
@@ -28,6 +29,8 @@ size_t gyre_coro_count(void)
 
 size_t gyre_runtime_coro_count(struct gyre_runtime *runtime)
 {
+    if (!runtime || runtime != gyre_runtime_instance)
+        gyre_panic("gyre_runtime_coro_count with a runtime that does not run");
     return gyre_coro_live(runtime);
 }
 

@@ -554,6 +554,18 @@ Test(death, spawning_into_a_runtime_that_is_over)
     died_with(LINES("gyre: panic: gyre_runtime_go with a runtime that does not run"), true);
 }
 
+static void count_in_stale(void)
+{
+    gyre_run(note_runtime, NULL);
+    gyre_runtime_coro_count(stale);
+}
+
+Test(death, counting_in_a_runtime_that_is_over)
+{
+    child_run(&child, count_in_stale);
+    died_with(LINES("gyre: panic: gyre_runtime_coro_count with a runtime that does not run"), true);
+}
+
 /* A crash of another kind keeps its signal, and the library says nothing. */
 static int crash(void *arg)
 {
