@@ -127,9 +127,10 @@ GYRE_API struct gyre_context *gyre_context_current(void);
 GYRE_API struct gyre_context *gyre_context_background(void);
 GYRE_API struct gyre_context *gyre_context_todo(void);
 
-/* One more holder, or one less. Never park, never fail. From any thread that holds it. */
+/* One more holder, or one less (NULL is fine; a release of what nobody holds panics, unless its
+ * memory is in use again). Never park, never fail. From any thread that holds it. */
 GYRE_API struct gyre_context *gyre_context_hold(struct gyre_context *context);
-GYRE_API void gyre_context_release(struct gyre_context *context); /* NULL is fine */
+GYRE_API void gyre_context_release(struct gyre_context *context);
 
 /*
  * Make a child of parent, held for the caller in *context: one that can be cancelled; that ends

@@ -148,10 +148,15 @@ void gyre_context_release(struct gyre_context *context)
 {
     while (context && !context->immortal) {
         struct gyre_context *parent = context->parent;
-
         /* Release what this holder did; acquire all of it before the memory is reused. */
-        if (atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
+        uint32_t references =
+            atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel);
+
+        if (references != 1) {
+            if (unlikely(!references))
+                gyre_panic("gyre_context_release of a context that nobody holds");
             return;
+        }
         gyre_context_unlink(context);
         dispose(context);
         give_back(context);

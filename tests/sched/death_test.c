@@ -566,6 +566,20 @@ Test(death, counting_in_a_runtime_that_is_over)
     died_with(LINES("gyre: panic: gyre_runtime_coro_count with a runtime that does not run"), true);
 }
 
+static int release_twice(void *arg)
+{
+    struct gyre_context *context;
+
+    (void)arg;
+    gyre_context_with_cancel(gyre_context_background(), &context);
+    gyre_context_release(context);
+    gyre_context_release(context);
+    return 0;
+}
+
+PANICS(releasing_a_context_once_too_often, release_twice,
+       "gyre: panic: gyre_context_release of a context that nobody holds", IN_MAIN)
+
 /* A crash of another kind keeps its signal, and the library says nothing. */
 static int crash(void *arg)
 {
