@@ -92,16 +92,25 @@ struct gyre_context *gyre_context_todo(void)
 
 /* --- ended ----------------------------------------------------------------------------------- */
 
+/* Of the root, by a thread that is no worker: the runtime may end before this is done with it. */
+static void end(struct gyre_context *context, int cause)
+{
+    struct gyre_runtime *foreign = foreign_enter();
+
+    gyre_context_end_cause(context, -ECANCELED, cause);
+    foreign_leave(foreign);
+}
+
 void gyre_context_cancel(struct gyre_context *context)
 {
     check(context, "gyre_context_cancel");
-    gyre_context_end(context, -ECANCELED);
+    end(context, -ECANCELED);
 }
 
 void gyre_context_cancel_cause(struct gyre_context *context, int cause)
 {
     check(context, "gyre_context_cancel_cause");
-    gyre_context_end_cause(context, -ECANCELED, cause < 0 ? cause : -ECANCELED);
+    end(context, cause < 0 ? cause : -ECANCELED);
 }
 
 /* --- asked ----------------------------------------------------------------------------------- */

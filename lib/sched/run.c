@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,8 +428,17 @@ static int give_up(struct gyre_runtime *runtime, size_t stragglers)
     return -EBUSY;
 }
 
+/* Threads of the program's that woke the last coroutines, and are not done with waking. */
+static void await_foreigners(struct gyre_runtime *runtime)
+{
+    /* Acquire: pairs with the release in foreign_leave. */
+    while (atomic_load_explicit(&runtime->foreigners, memory_order_acquire))
+        sched_yield();
+}
+
 static void stop_workers(struct gyre_runtime *runtime)
 {
+    await_foreigners(runtime);
     set_phase(runtime, PHASE_STOPPED);
     full_barrier(); /* pairs with the one behind publish_sleep */
     for (unsigned i = 0; i < runtime->worker_count; i++)

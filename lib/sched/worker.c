@@ -53,14 +53,17 @@ void gyre_park(struct worker *worker, enum park_reason reason, commit_fn commit,
 static void ready_pinned(struct gyre_coro *coro)
 {
     struct worker *home = coro->pinned;
+    struct gyre_runtime *foreign;
 
     if (worker_current() == home) {
         append_private(home, coro);
         return;
     }
+    foreign = foreign_enter();
     inject_push(&home->own, &coro->link.inject);
     full_barrier();
     gyre_worker_notify(home);
+    foreign_leave(foreign);
 }
 
 void gyre_ready_later(struct worker *worker, struct gyre_coro *coro)
@@ -94,7 +97,7 @@ void gyre_ready_new(struct worker *worker, struct gyre_coro *coro)
 
 static void ready_foreign(struct gyre_coro *coro)
 {
-    struct gyre_runtime *runtime = gyre_runtime_instance;
+    struct gyre_runtime *runtime = foreign_enter();
     uint32_t next = atomic_fetch_add_explicit(&runtime->next_foreign, 1, memory_order_relaxed);
     struct worker *target = &runtime->workers[next % runtime->worker_count];
 
@@ -103,6 +106,7 @@ static void ready_foreign(struct gyre_coro *coro)
     /* Asleep: wake it. Busy: any sleeper may come and take it. */
     gyre_worker_notify(target);
     gyre_wake_one();
+    foreign_leave(runtime);
 }
 
 void gyre_ready(struct gyre_coro *coro)

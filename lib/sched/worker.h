@@ -111,6 +111,7 @@ struct gyre_runtime {
     _Atomic(uint32_t) next_foreign; /* worker for the next foreign injection */
     struct spinlock foreign_lock;
     struct stack_cache foreign_stacks;
+    _Atomic(uint32_t) foreigners; /* threads that are no workers, in here: see foreign_enter */
     _Atomic(int) main_result;
 };
 
@@ -149,6 +150,28 @@ static inline struct gyre_coro *coro_current(void)
     struct worker *worker = worker_current();
 
     return likely(worker) ? worker->running : NULL;
+}
+
+/*
+ * Round what a thread that is no worker does to the runtime after it has made a coroutine runnable:
+ * that one may be what the main coroutine waited for, and gyre_run about to return. It waits for
+ * those inside first. NULL: the caller is a worker, whom it waits for anyway.
+ */
+static inline struct gyre_runtime *foreign_enter(void)
+{
+    struct gyre_runtime *runtime = likely(worker_current()) ? NULL : gyre_runtime_instance;
+
+    /* Relaxed: before what is made runnable, by which the runtime's end is ordered behind it. */
+    if (unlikely(runtime))
+        atomic_fetch_add_explicit(&runtime->foreigners, 1, memory_order_relaxed);
+    return runtime;
+}
+
+static inline void foreign_leave(struct gyre_runtime *runtime)
+{
+    /* Release: the last touch of the runtime; pairs with the acquire in stop_workers. */
+    if (unlikely(runtime))
+        atomic_fetch_sub_explicit(&runtime->foreigners, 1, memory_order_release);
 }
 
 _Noreturn void gyre_coro_missing(const char *call) __attribute__((cold));
