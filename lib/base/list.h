@@ -40,7 +40,9 @@ static inline struct list *list_pop(struct list *head)
 
     if (item == head)
         return 0;
-    list_remove(item);
+    head->next = item->next;
+    item->next->previous = head;
+    list_init(item);
     return item;
 }
 

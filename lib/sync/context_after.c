@@ -31,10 +31,11 @@ struct gyre_context_after {
     struct context_watch on_end, on_shutdown;
 };
 
-static void drop(struct gyre_context_after *after)
+static void drop(struct gyre_context_after *after, unsigned references)
 {
     /* Release what this one did, acquire what the others did, before it is freed. */
-    if (atomic_fetch_sub_explicit(&after->references, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&after->references, references, memory_order_acq_rel) ==
+        references)
         free(after);
 }
 
@@ -51,7 +52,7 @@ static void fire(struct gyre_context_after *after)
 {
     if (!move(after, ARMING, FIRED) && move(after, ARMED, FIRED))
         gyre_ready(after->coro);
-    drop(after);
+    drop(after, 1);
 }
 
 static void context_ends(struct context_watch *watch)
@@ -64,17 +65,19 @@ static void runtime_ends(struct context_watch *watch)
     fire(container_of(watch, struct gyre_context_after, on_shutdown));
 }
 
-/* A watch that is being called still has its reference. */
-static void disarm(struct gyre_context_after *after)
+/* Returns how many references are left to the caller: a watch that is being called keeps its. */
+static unsigned disarm(struct gyre_context_after *after)
 {
     struct gyre_context *context = after->context;
+    unsigned references = 0;
 
-    if (!context->endless && gyre_context_unwatch(context, &after->on_end))
-        drop(after);
-    if (context->sheltered &&
-        gyre_context_unwatch(&gyre_runtime_instance->contexts.root, &after->on_shutdown))
-        drop(after);
+    if (!context->endless)
+        references += gyre_context_unwatch(context, &after->on_end);
+    if (context->sheltered)
+        references +=
+            gyre_context_unwatch(&gyre_runtime_instance->contexts.root, &after->on_shutdown);
     gyre_context_release(context);
+    return references;
 }
 
 static int run(void *argument)
@@ -83,8 +86,7 @@ static int run(void *argument)
     gyre_fn fn = after->fn;
     void *arg = after->arg;
 
-    disarm(after);
-    drop(after);
+    drop(after, 1 + disarm(after));
     return fn(arg);
 }
 
@@ -165,6 +167,7 @@ int gyre_context_after_at(const char *site, struct gyre_context *context, gyre_f
 
 int gyre_context_after_stop(struct gyre_context_after *after)
 {
+    unsigned references = 1;
     bool stopped;
 
     coro_required("gyre_context_after_stop");
@@ -173,9 +176,8 @@ int gyre_context_after_stop(struct gyre_context_after *after)
     stopped = move(after, ARMED, STOPPED);
     if (stopped) {
         gyre_coro_discard(worker_current(), after->coro);
-        disarm(after);
-        drop(after);
+        references += 1 + disarm(after);
     }
-    drop(after);
+    drop(after, references);
     return stopped;
 }
