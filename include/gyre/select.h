@@ -119,16 +119,12 @@ template <size_t count> inline int gyre_select(struct gyre_case (&cases)[count])
 }
 }
 #else
-/* The negative width is for what is no array but a pointer. */
+#define GYRE_IS_POINTER_(cases)                                                                    \
+    __builtin_types_compatible_p(__typeof__(cases), __typeof__(&(cases)[0]))
+/* The negative size is for what is no array but a pointer. */
 #define gyre_select(cases)                                                                         \
     gyre_select_n(cases, sizeof(cases) / sizeof(*(cases)) +                                        \
-                             0 * sizeof(struct {                                                   \
-                                 int not_an_array                                                  \
-                                     : __builtin_types_compatible_p(__typeof__(cases),             \
-                                                                    __typeof__(&(cases)[0]))       \
-                                       ? -1                                                        \
-                                       : 1;                                                        \
-                             }))
+                             0 * sizeof(char[1 - 2 * GYRE_IS_POINTER_(cases)]))
 #endif
 
 /* A static inline function of a type that may never be called in a file. */

@@ -467,9 +467,11 @@ INSIDE(go_chan, a_channel_set_to_nil_is_done_with)
     uints a, b;
 
     counter = shift = 0;
-    EXPECT(!uints_make(&a, 1) && !uints_make(&b, 1));
+    EXPECT(!uints_make(&a, 1));
+    EXPECT(!uints_make(&b, 1));
     EXPECT_EQ(send_both(a, b), 2);
-    EXPECT(uints_recv(a.receiver, &av) == 1 && uints_recv(b.receiver, &bv) == 1);
+    EXPECT_EQ(uints_recv(a.receiver, &av), 1);
+    EXPECT_EQ(uints_recv(b.receiver, &bv), 1);
     EXPECT_EQ(av | bv, 3);
     EXPECT_EQ(send_both(a, (uints){0}), 1);
     EXPECT_EQ(counter, 10);
