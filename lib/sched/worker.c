@@ -97,7 +97,7 @@ void gyre_ready_new(struct worker *worker, struct gyre_coro *coro)
 
 static void ready_foreign(struct gyre_coro *coro)
 {
-    struct gyre_runtime *runtime = foreign_enter();
+    struct gyre_runtime *runtime = gyre_runtime_instance, *foreign = foreign_enter();
     uint32_t next = atomic_fetch_add_explicit(&runtime->next_foreign, 1, memory_order_relaxed);
     struct worker *target = &runtime->workers[next % runtime->worker_count];
 
@@ -106,7 +106,7 @@ static void ready_foreign(struct gyre_coro *coro)
     /* Asleep: wake it. Busy: any sleeper may come and take it. */
     gyre_worker_notify(target);
     gyre_wake_one();
-    foreign_leave(runtime);
+    foreign_leave(foreign);
 }
 
 void gyre_ready(struct gyre_coro *coro)
