@@ -8,97 +8,13 @@
  * begins with no spare stack and no spare node of a context, so that each of its calls allocates. A
  * case in which nothing ever failed is an error.
  */
+#include "faults.h"
+
 #include "base/macros.h"
 
-#include <gyre.h>
-
-#include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-/* --- faults ---------------------------------------------------------------------------------- */
-
-static struct {
-    atomic_bool armed;
-    bool from; /* all from the n-th on, not only that one */
-    long nth;
-    atomic_long count;
-    atomic_long failed;
-} fault;
-
-static const char *now_running = "";
-static atomic_int problems;
-
-static bool fails(void)
-{
-    long n;
-
-    if (!atomic_load(&fault.armed))
-        return false;
-    n = atomic_fetch_add(&fault.count, 1) + 1;
-    if (n != fault.nth && !(fault.from && n > fault.nth))
-        return false;
-    atomic_fetch_add(&fault.failed, 1);
-    errno = ENOMEM;
-    return true;
-}
-
-#define WRAP(name, parameters, arguments, failure)                                                 \
-    void *__real_##name parameters;                                                                \
-    void *__wrap_##name parameters;                                                                \
-    void *__wrap_##name parameters                                                                 \
-    {                                                                                              \
-        return fails() ? (failure) : __real_##name arguments;                                      \
-    }
-
-WRAP(malloc, (size_t size), (size), NULL)
-WRAP(calloc, (size_t n, size_t size), (n, size), NULL)
-WRAP(realloc, (void *old, size_t size), (old, size), NULL)
-WRAP(aligned_alloc, (size_t alignment, size_t size), (alignment, size), NULL)
-/* With _FILE_OFFSET_BITS=64, which meson defines, mmap is called by this name. */
-WRAP(mmap64, (void *at, size_t size, int protection, int flags, int fd, off_t offset),
-     (at, size, protection, flags, fd, offset), MAP_FAILED)
-
-static void arm(long nth, bool from)
-{
-    atomic_store(&fault.armed, false);
-    fault.nth = nth;
-    fault.from = from;
-    atomic_store(&fault.count, 0);
-    atomic_store(&fault.failed, 0);
-    atomic_store(&fault.armed, true);
-}
-
-static void disarm(void)
-{
-    atomic_store(&fault.armed, false);
-}
-
-static void complain(int line, const char *what)
-{
-    atomic_fetch_add(&problems, 1);
-    fprintf(stderr, "life_fault.c:%d: %s: not so: %s\n", line, now_running, what);
-}
-
-#define EXPECT(condition) ((condition) ? (void)0 : complain(__LINE__, #condition))
-
-/* True: it worked. Else it must be for want of memory, and that must be so. */
-static bool worked(int line, int result, const char *what)
-{
-    if (!result)
-        return true;
-    if (result != -ENOMEM || !atomic_load(&fault.failed))
-        complain(line, what);
-    return false;
-}
-
-#define WORKED(call) worked(__LINE__, call, #call)
 
 /* --- nothing to spare ------------------------------------------------------------------------ */
 
