@@ -393,10 +393,252 @@ static void group(void)
     HOLDS(s.inside == 0);
 }
 
+/* --- the next writer comes after the readers that waited -------------------------------------- */
+
+static int read_first(void *unused)
+{
+    (void)unused;
+    gyre_rwmutex_rlock(&s.rwmutex);
+    s.ready = true;
+    gyre_rwmutex_runlock(&s.rwmutex);
+    return 0;
+}
+
+static int write_next(void *unused)
+{
+    (void)unused;
+    gyre_rwmutex_lock(&s.rwmutex);
+    HOLDS(s.ready);
+    gyre_rwmutex_unlock(&s.rwmutex);
+    return 0;
+}
+
+static void phases(void)
+{
+    struct crew crew = {.count = 0};
+
+    memset(&s, 0, sizeof s);
+    gyre_rwmutex_lock(&s.rwmutex);
+    crew_spawn(&crew, read_first, NULL);
+    crew_spawn(&crew, write_next, NULL);
+    while (!s.rwmutex.readers.first)
+        gyre_yield();
+    gyre_rwmutex_unlock(&s.rwmutex);
+    crew_join(&crew);
+}
+
+/* --- what never comes: the end of the context is the only way out ----------------------------- */
+
+static int wait_in_vain(void *unused)
+{
+    struct gyre_case cases[] = {gyre_case_after(GYRE_HOUR)};
+    int error = 0;
+
+    (void)unused;
+    switch (explore_below(8)) {
+    case 0:
+        error = gyre_mutex_lock_cancellable(&s.mutex);
+        break;
+    case 1:
+        error = gyre_rwmutex_rlock_cancellable(&s.rwmutex);
+        break;
+    case 2:
+        error = gyre_rwmutex_lock_cancellable(&s.rwmutex);
+        break;
+    case 3:
+        error = gyre_semaphore_acquire(&s.semaphore, 1);
+        break;
+    case 4:
+        error = gyre_waitgroup_wait(&s.waitgroup);
+        break;
+    case 5:
+        error = gyre_barrier_wait(&s.barrier);
+        break;
+    case 6:
+        error = gyre_sleep(GYRE_HOUR);
+        break;
+    default:
+        error = gyre_select(cases);
+    }
+    HOLDS(error == -ECANCELED);
+    return 0;
+}
+
+static int await_in_vain(void *unused)
+{
+    (void)unused;
+    gyre_mutex_lock(&s.mutex);
+    while (gyre_cond_wait(&s.cond, &s.mutex) != -ECANCELED)
+        HOLDS(false);
+    gyre_mutex_unlock(&s.mutex);
+    return 0;
+}
+
+static void in_vain(void)
+{
+    const gyre_fn fns[] = {wait_in_vain, wait_in_vain, wait_in_vain};
+    const gyre_fn waits[] = {await_in_vain, await_in_vain};
+
+    memset(&s, 0, sizeof s);
+    s.semaphore = (gyre_semaphore)GYRE_SEMAPHORE_INIT(1);
+    s.barrier = (gyre_barrier)GYRE_BARRIER_INIT(5);
+    HOLDS(gyre_semaphore_try_acquire(&s.semaphore, 1) == 1);
+    gyre_mutex_lock(&s.mutex);
+    gyre_rwmutex_lock(&s.rwmutex);
+    gyre_waitgroup_add(&s.waitgroup, 1);
+    run_cancelled(fns, 3);
+    gyre_mutex_unlock(&s.mutex);
+    gyre_rwmutex_unlock(&s.rwmutex);
+    HOLDS(gyre_rwmutex_try_lock(&s.rwmutex) == 1);
+    run_cancelled(waits, 2);
+    HOLDS(gyre_mutex_try_lock(&s.mutex) == 1);
+}
+
+/* --- storage that is used again at once by who may free it ------------------------------------ */
+
+enum { AGAIN = 0x5a, HOLDERS = 4 };
+
+static struct {
+    union {
+        gyre_mutex mutex;
+        gyre_rwmutex rwmutex;
+        gyre_semaphore semaphore;
+        gyre_waitgroup waitgroup;
+        unsigned char bytes[sizeof(gyre_rwmutex)];
+    };
+    int holders;
+    bool freed;
+} f;
+
+static void use_again(void)
+{
+    HOLDS(!f.freed);
+    memset(f.bytes, AGAIN, sizeof f.bytes);
+    f.freed = true;
+}
+
+static int leave_mutex(void *arg)
+{
+    bool last;
+
+    if (!arg || gyre_mutex_lock_cancellable(&f.mutex) < 0)
+        gyre_mutex_lock(&f.mutex);
+    if (explore_below(2))
+        gyre_yield();
+    last = --f.holders == 0;
+    gyre_mutex_unlock(&f.mutex);
+    if (last)
+        use_again();
+    return 0;
+}
+
+static int leave_rwmutex(void *arg)
+{
+    bool last;
+
+    if (explore_below(2)) {
+        if (!arg || gyre_rwmutex_rlock_cancellable(&f.rwmutex) < 0)
+            gyre_rwmutex_rlock(&f.rwmutex);
+        gyre_yield();
+        gyre_rwmutex_runlock(&f.rwmutex);
+    }
+    if (!arg || gyre_rwmutex_lock_cancellable(&f.rwmutex) < 0)
+        gyre_rwmutex_lock(&f.rwmutex);
+    last = --f.holders == 0;
+    gyre_rwmutex_unlock(&f.rwmutex);
+    if (last)
+        use_again();
+    return 0;
+}
+
+static int post_one(void *unused)
+{
+    (void)unused;
+    gyre_semaphore_release(&f.semaphore, 1);
+    return 0;
+}
+
+static int acquire_all(void *unused)
+{
+    int got = 0;
+
+    (void)unused;
+    while (got < HOLDERS)
+        if (gyre_semaphore_acquire(&f.semaphore, 1) == 0) {
+            got++;
+        } else {
+            GYRE_SHIELD();
+            got += gyre_semaphore_acquire(&f.semaphore, 1) == 0;
+        }
+    use_again();
+    return 0;
+}
+
+static int be_done(void *unused)
+{
+    (void)unused;
+    gyre_waitgroup_done(&f.waitgroup);
+    return 0;
+}
+
+static int await_done(void *unused)
+{
+    (void)unused;
+    if (gyre_waitgroup_wait(&f.waitgroup) < 0) {
+        GYRE_SHIELD();
+        HOLDS(gyre_waitgroup_wait(&f.waitgroup) == 0);
+    }
+    use_again();
+    return 0;
+}
+
+static void freed(void)
+{
+    gyre_fn fns[HOLDERS + 1] = {NULL};
+    struct crew crew = {.count = 0};
+    unsigned kind = explore_below(4);
+
+    memset(&f, 0, sizeof f);
+    f.holders = HOLDERS;
+    for (int i = 0; i < HOLDERS; i++)
+        fns[i] = (gyre_fn[]){leave_mutex, leave_rwmutex, post_one, be_done}[kind];
+    fns[HOLDERS] = kind == 2 ? acquire_all : kind == 3 ? await_done : NULL;
+    if (kind == 2) {
+        f.semaphore = (gyre_semaphore)GYRE_SEMAPHORE_INIT(HOLDERS);
+        HOLDS(gyre_semaphore_try_acquire(&f.semaphore, HOLDERS) == 1);
+    } else if (kind == 3) {
+        gyre_waitgroup_add(&f.waitgroup, HOLDERS);
+    }
+    {
+        GYRE_CANCELLABLE();
+        s.context = gyre_context_current();
+        for (int i = 0; i <= HOLDERS; i++)
+            if (fns[i])
+                crew_spawn(&crew, fns[i], i % 2 ? NULL : &crew);
+        crew_spawn(&crew, cancel, NULL);
+        {
+            GYRE_SHIELD();
+            crew_join(&crew);
+        }
+        gyre_context_release(s.context);
+    }
+    HOLDS(f.freed);
+    for (size_t i = 0; i < sizeof f.bytes; i++)
+        HOLDS(f.bytes[i] == AGAIN);
+}
+
 const struct scenario sync_scenarios[] = {
-    {"mutex", mutex},         {"rwmutex", rwmutex},
-    {"cond", cond},           {"cond_cancelled", cond_cancelled},
-    {"semaphore", semaphore}, {"waitgroup", waitgroup},
-    {"once", once},           {"barrier", barrier},
-    {"group", group},         {NULL, NULL},
+    {"mutex", mutex},
+    {"rwmutex", rwmutex},
+    {"cond", cond},
+    {"cond_cancelled", cond_cancelled},
+    {"semaphore", semaphore},
+    {"waitgroup", waitgroup},
+    {"once", once},
+    {"barrier", barrier},
+    {"group", group},
+    {"phases", phases},
+    {"in_vain", in_vain},
+    {"freed", freed},
+    {NULL, NULL},
 };

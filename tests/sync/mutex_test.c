@@ -222,6 +222,102 @@ INSIDE(mutex, those_behind_one_who_gave_up_still_get_it)
 
 /* --- foreign threads ------------------------------------------------------------------------ */
 
+/* --- one worker: what runs next is known ----------------------------------------------------- */
+
+static struct {
+    gyre_mutex mutex;
+    gyre_waitgroup group;
+    int order[2], count, again[2];
+} line;
+
+static void compute(int64_t duration)
+{
+    for (int64_t end = gyre_now() + duration; gyre_now() < end;)
+        ;
+}
+
+static void await_queued(size_t count)
+{
+    while (queued(&line.mutex.guard, &line.mutex.queue) != count)
+        gyre_yield();
+}
+
+static int lock_in_line(void *arg)
+{
+    int number = *(int *)arg;
+
+    gyre_mutex_lock(&line.mutex);
+    line.order[line.count++] = number;
+    gyre_mutex_unlock(&line.mutex);
+    line.again[number] = gyre_mutex_try_lock(&line.mutex);
+    if (line.again[number])
+        gyre_mutex_unlock(&line.mutex);
+    return 0;
+}
+
+static int overtake_in_line(void *unused)
+{
+    (void)unused;
+    memset(&line, 0, sizeof line);
+    gyre_mutex_lock(&line.mutex);
+    for (int i = 0; i < 2; i++) {
+        EXPECT_EQ(gyre_waitgroup_go_copy(&line.group, lock_in_line, &i, sizeof i), 0);
+        await_queued((size_t)i + 1);
+    }
+    gyre_mutex_unlock(&line.mutex);
+    gyre_mutex_lock(&line.mutex);
+    compute(2 * GYRE_MILLISECOND); /* the first, who is on its way, starves */
+    await_queued(2);
+    gyre_mutex_unlock(&line.mutex);
+    return gyre_waitgroup_wait(&line.group);
+}
+
+Test(mutex, who_was_overtaken_is_first_again_and_has_a_turn)
+{
+    cr_assert_eq(run_with_workers(1, overtake_in_line, NULL), 0);
+    cr_assert_eq(line.order[0], 0);
+    cr_assert_eq(line.again[0], 1, "the mutex went on being handed over");
+    cr_assert_eq(failed_expectations, 0);
+}
+
+static void *lock_behind(void *unused)
+{
+    gyre_mutex_lock(&line.mutex);
+    gyre_mutex_unlock(&line.mutex);
+    return unused;
+}
+
+static int overtake_until_courteous(void *unused)
+{
+    pthread_t thread;
+    int number = 0;
+
+    memset(&line, 0, sizeof line);
+    gyre_mutex_lock(&line.mutex);
+    EXPECT_EQ(gyre_waitgroup_go(&line.group, lock_in_line, &number), 0);
+    await_queued(1);
+    gyre_mutex_unlock(&line.mutex);
+    compute(4 * GYRE_MILLISECOND);
+    for (int i = 1; i < 16; i++) { /* every 16th looks at the clock */
+        EXPECT_EQ(gyre_mutex_try_lock(&line.mutex), 1);
+        gyre_mutex_unlock(&line.mutex);
+    }
+    EXPECT_EQ(gyre_mutex_try_lock(&line.mutex), 0);
+    EXPECT_EQ(pthread_create(&thread, NULL, lock_behind, NULL), 0);
+    while (!queued(&line.mutex.guard, &line.mutex.queue))
+        ;
+    EXPECT_EQ(gyre_waitgroup_wait(&line.group), 0);
+    pthread_join(thread, NULL);
+    return unused != NULL;
+}
+
+Test(mutex, who_was_let_pass_has_a_turn)
+{
+    cr_assert_eq(run_with_workers(1, overtake_until_courteous, NULL), 0);
+    cr_assert_eq(line.again[0], 1, "the mutex was handed over");
+    cr_assert_eq(failed_expectations, 0);
+}
+
 static gyre_mutex early = GYRE_MUTEX_INIT;
 
 Test(mutex, locks_before_the_runtime_runs)
