@@ -336,7 +336,7 @@ int main(int argc, char **argv)
 
     stress_begin(argc, argv);
     sigaction(SIGUSR1, &action, NULL);
-    calls_a_side = stress_rounds(5000);
+    calls_a_side = stress_rounds(2000);
     for (kind = 0; kind < STREAM_KINDS; kind++) {
         with_signals = kind == STREAM_SOCKETPAIR;
         start = gyre_now();
