@@ -291,6 +291,24 @@ static void waitgroup(void)
     }
 }
 
+static int await_shielded(void *unused)
+{
+    GYRE_SHIELD();
+
+    return await_work(unused);
+}
+
+/* Those who give up don't take along who goes on waiting. */
+static void waitgroup_cancelled(void)
+{
+    const gyre_fn fns[] = {await_work, await_shielded, await_work, work, work};
+
+    memset(&s, 0, sizeof s);
+    gyre_waitgroup_add(&s.waitgroup, 2);
+    run_cancelled(fns, 5);
+    HOLDS(s.done == 2);
+}
+
 static int run_once(void *unused)
 {
     (void)unused;
@@ -634,6 +652,7 @@ const struct scenario sync_scenarios[] = {
     {"cond_cancelled", cond_cancelled},
     {"semaphore", semaphore},
     {"waitgroup", waitgroup},
+    {"waitgroup_cancelled", waitgroup_cancelled},
     {"once", once},
     {"barrier", barrier},
     {"group", group},
