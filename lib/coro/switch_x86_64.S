@@ -24,8 +24,9 @@ gyre_switch_start:
         .size   gyre_switch_start, . - gyre_switch_start
         .size   start_frame, . - start_frame
 
-/* The return of a function that is marked RETURNS_BY_JUMP; the compiler gives the name. */
-        .globl  __x86_return_thunk
+/* The return of a function that is marked RETURNS_BY_JUMP; the compiler gives the name, and weak it
+ * is because a program that links the static library may have been built with such thunks itself. */
+        .weak   __x86_return_thunk
         .hidden __x86_return_thunk
         .type   __x86_return_thunk, @function
 __x86_return_thunk:
