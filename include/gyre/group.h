@@ -14,6 +14,23 @@
  *
  * A group belongs to the coroutine that waits for it; members may start others and cancel. It
  * must outlive each call, so anybody else's must have returned before the wait does.
+ *
+ * Go's errgroup calls each function, after an error too; here one may never be called. So nobody
+ * may wait without end for what a member does last, such as the close of a channel: what receives
+ * from members is a member itself, or receives in the group's context; and what several have to
+ * finish before a close is a group inside a member, which closes after its gyre_group_wait:
+ *
+ *     static int workers(void *arg)                  static int collect(gyre_group *group, ...)
+ *     {                                              {
+ *         GYRE_GROUP(inner);                             struct gyre_context *context;
+ *         for (int i = 0; i < 4; i++)                    int n, error = gyre_group_context(group,
+ *             gyre_group_go(&inner, work, arg);                                         &context);
+ *         int error = gyre_group_wait(&inner);           if (error)
+ *         ints_close_error(out, error);                      return error;
+ *         return error;                                  GYRE_WITH_CONTEXT(context);
+ *     }                                                  gyre_context_release(context);
+ *                                                        while ((error = ints_recv(in, &n)) > 0)
+ *                                                            ...
  */
 #ifndef GYRE_GROUP_H
 #define GYRE_GROUP_H
@@ -27,8 +44,8 @@ GYRE_BEGIN_DECLS
 struct gyre_context; /* gyre/context.h */
 
 typedef struct gyre_group {
-    unsigned waits;  /* private: the end of the block waits without cancelling */
     unsigned limit;  /* members at a time; 0: any number. Set it in the declaration only */
+    unsigned waits;  /* private: the end of the block waits without cancelling */
     unsigned active; /* private from here on */
     uint32_t guard;
     int error;
@@ -39,16 +56,18 @@ typedef struct gyre_group {
 /*
  * Declares a group that holds to the end of the block. When the block is left while members
  * are alive, by whatever way, they are cancelled and awaited: that wait is not cancelled. What
- * follows the name are designated initialisers: `.limit = 8`. A call-free declaration; it can't
- * fail. Only in a coroutine. Go: errgroup.WithContext, SetLimit.
+ * follows the name are designated initialisers, which C++ has since C++20: GYRE_GROUP(group) or
+ * GYRE_GROUP(group, .limit = 8). A call-free declaration; it can't fail. Only in a coroutine. Go:
+ * errgroup.WithContext, SetLimit.
  */
-#define GYRE_GROUP(name, ...)                                                                      \
-    __attribute__((cleanup(gyre_group_leave), unused)) gyre_group name = {.waits = 0, __VA_ARGS__}
+#define GYRE_GROUP(/* name, */...) GYRE_GROUP_(__VA_ARGS__, .waits = 0)
 
 /* The same, but the end of the block waits for the members to end by themselves (a member's
  * error still cancels the others). Trio's nursery. */
-#define GYRE_NURSERY(name, ...)                                                                    \
-    __attribute__((cleanup(gyre_group_leave), unused)) gyre_group name = {.waits = 1, __VA_ARGS__}
+#define GYRE_NURSERY(/* name, */...) GYRE_GROUP_(__VA_ARGS__, .waits = 1)
+
+#define GYRE_GROUP_(name, ...)                                                                     \
+    __attribute__((cleanup(gyre_group_leave), unused)) gyre_group name = {__VA_ARGS__}
 
 /*
  * Starts fn(arg) as a member. Parks while `limit` members run; who waits for room gets it in order.
@@ -85,9 +104,10 @@ GYRE_API int gyre_group_context(gyre_group *group, struct gyre_context **context
 
 /*
  * Waits until all members have ended, and returns the first error of all, 0 if there was none. Not
- * cancelled: the end of the caller's context reaches the members. Nothing is left of them then, and
- * the group is as new. Parks. Panics in a member of the group, and when another coroutine waits for
- * it already. Only from a coroutine. Go: Group.Wait.
+ * cancelled: the end of the caller's context reaches the members if it was ambient when the first
+ * was started, so a GYRE_TIMEOUT that only surrounds the wait bounds nothing. Nothing is left of
+ * them then, and the group is as new. Parks. Panics in a member of the group, and when another
+ * coroutine waits for it already. Only from a coroutine. Go: Group.Wait.
  */
 GYRE_API int gyre_group_wait(gyre_group *group);
 
