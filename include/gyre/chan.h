@@ -30,6 +30,9 @@
  * -ECANCELED or -ETIMEDOUT once that has ended; an element that was handed over before counts as
  * handed over. Timeouts on a channel are GYRE_TIMEOUT around the call.
  *
+ * A coroutine that finds all it asks for lets others run now and then: send, recv and select may yield
+ * though they need not wait. The try forms never do: a loop of these alone must yield by itself.
+ *
  * Panics, as in Go: send on a closed channel, close of a closed channel, close of a nil channel.
  */
 #ifndef GYRE_CHAN_H

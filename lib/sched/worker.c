@@ -273,6 +273,7 @@ int gyre_worker_init(struct worker *worker, struct gyre_runtime *runtime, unsign
             gyre_shuffle_start(worker);
     }
     worker->private_last = &worker->private_first;
+    worker->budget = 1;
     gyre_timers_init(&worker->timers, clock_now());
     inject_init(&worker->inject);
     inject_init(&worker->own);

@@ -52,6 +52,8 @@ struct worker {
     uint64_t next_poll; /* the progress at which to poll */
     unsigned slot_streak;
     struct pace pace;
+    unsigned budget; /* budget.h */
+    uint64_t budget_progress;
     unsigned polls;
     unsigned polls_held; /* polls since the last enter that left submissions waiting */
     unsigned turn;       /* picks that were not the slot's: whose turn it is */

@@ -4,6 +4,7 @@
 #include "base/checks.h"
 #include "base/grow.h"
 #include "base/panic.h"
+#include "sched/budget.h"
 #include "sched/handover.h"
 
 #include <errno.h>
@@ -257,8 +258,10 @@ int gyre_chan_send(gyre_sender sender, const void *element)
     chan_check(chan);
     spin_lock(&chan->lock);
     result = gyre_chan_put(chan, element);
-    if (likely(result != RESULT_NONE))
+    if (likely(result != RESULT_NONE)) {
+        budget_spend();
         return result;
+    }
     return send_slowly(chan, self, (void *)(uintptr_t)element);
 }
 
@@ -275,8 +278,10 @@ int gyre_chan_recv(gyre_receiver receiver, void *element)
     chan_check(chan);
     spin_lock(&chan->lock);
     result = gyre_chan_take(chan, element);
-    if (result != RESULT_NONE)
+    if (result != RESULT_NONE) {
+        budget_spend();
         return result;
+    }
     return recv_slowly(chan, self, element);
 }
 

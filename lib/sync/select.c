@@ -17,6 +17,7 @@
  */
 #include "base/clock.h"
 #include "base/panic.h"
+#include "sched/budget.h"
 #include "sched/handover.h"
 #include "sched/sleeper.h"
 #include "sync/chan.h"
@@ -397,6 +398,7 @@ RETURNS_BY_JUMP static int select_slowly(struct gyre_coro *self, struct gyre_cas
         chosen = try_locked(&s);
         if (chosen == -EAGAIN && s.default_case >= 0) {
             unlock_others(&s, NULL);
+            budget_spend();
             chosen = s.default_case;
         }
         if (chosen == -EAGAIN)
@@ -421,7 +423,9 @@ int gyre_select_n(struct gyre_case *cases, size_t count)
     chosen = choose_checked(cases, (unsigned)count);
     if (unlikely(chosen == -EINVAL))
         return chosen;
-    if (chosen >= 0 && likely(try_alone(&cases[chosen])))
+    if (chosen >= 0 && likely(try_alone(&cases[chosen]))) {
+        budget_spend();
         return finish(cases, chosen);
+    }
     return select_slowly(self, cases, (unsigned)count);
 }
