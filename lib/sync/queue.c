@@ -145,6 +145,7 @@ void gyre_sync_ready(struct sync_taken *taken)
     while (waiter) {
         struct gyre_sync_waiter *next = waiter->next;
 
+        explore_point();
         if (waiter->coro)
             gyre_ready(waiter->coro);
         else

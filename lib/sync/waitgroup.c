@@ -55,6 +55,7 @@ static void subtract(gyre_waitgroup *group, int64_t delta)
             refuse(count);
         if (unlikely(!count && state & WAITING)) {
             take_waiters(group, &taken);
+            explore_point();
             state = atomic_load_explicit(word, memory_order_relaxed);
             continue;
         }
