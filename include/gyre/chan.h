@@ -19,7 +19,8 @@
  * by its receiver. Who passes a handle on to somebody who may outlive him holds it once more for
  * him (_hold_sender, _hold_receiver); everybody gives back what he holds (_release_sender,
  * _release_receiver, _release for both). The last release frees the channel, and calls drop for
- * each element still inside. A release does not close. With checks on (gyre/test.h), use after the
+ * each element still inside. A release does not close, that of the last sender neither: who then
+ * receives waits until its context ends. With checks on (gyre/test.h), use after the
  * last release is a panic.
  *
  * Elements are copied in and out, in FIFO order; a channel owns what it holds inside, a failed send
@@ -30,8 +31,9 @@
  * -ECANCELED or -ETIMEDOUT once that has ended; an element that was handed over before counts as
  * handed over. Timeouts on a channel are GYRE_TIMEOUT around the call.
  *
- * A coroutine that finds all it asks for lets others run now and then: send, recv and select may yield
- * though they need not wait. The try forms never do: a loop of these alone must yield by itself.
+ * A coroutine that finds all it asks for lets others run now and then: send, recv and select may
+ * yield though they need not wait. The try forms never do: a loop of these alone must yield by
+ * itself.
  *
  * Panics, as in Go: send on a closed channel, close of a closed channel, close of a nil channel.
  */
@@ -146,6 +148,8 @@ GYRE_API void gyre_chan_release(gyre_channel channel);
  *     name_release_sender, name_release_receiver, name_release;
  *     name_case_send, name_case_recv                        for gyre_select: gyre/select.h
  *
+ * type is a name that a * can follow: an array goes into a structure, a pointer to a function or a
+ * structure without a tag gets a typedef first. name becomes a type: don't call variables by it.
  * Unless options name it, panics call such a channel by its type's name. At file scope, once
  * a translation unit, closed with a semicolon; in a header as well. For signals without a value use
  * gyre_chan_make with an element size of 0.

@@ -33,7 +33,9 @@ struct gyre_spawn_options {
     size_t size;       /* sizeof (struct gyre_spawn_options) */
     const char *name;  /* must live as long as the coroutine; NULL: the function's name */
     size_t stack_size; /* bytes of address space, the guard's 32 KiB included; rounded up to a
-                          power of two from 64 KiB; at most 1 GiB; 0: the runtime's default */
+                          power of two from 64 KiB; at most 1 GiB; 0: the runtime's default.
+                          Overflow panics, given -fstack-clash-protection (pkg-config's flags
+                          have it); a larger frame than the guard may jump over it otherwise */
     unsigned flags;    /* GYRE_SPAWN_* */
     unsigned worker;   /* with GYRE_SPAWN_PINNED: 1 + the worker's index; 0: the caller's */
     const void *copy;  /* not NULL: arg is ignored, copy_size bytes from here are copied onto */
@@ -61,8 +63,9 @@ struct gyre_spawn_options {
 
 /*
  * gyre_spawn starts a coroutine that must be joined (gyre_join) or let go (gyre_detach), else it
- * leaks; *handle is set on success. Errors and contexts of use as gyre_go. Go: none; the
- * nearest is a goroutine with a channel for its result.
+ * leaks; *handle is set on success. Errors and contexts of use as gyre_go. There is no
+ * gyre_spawn_copy: arg is the spawner's, who joins, or options.copy. Go: none; the nearest is a
+ * goroutine with a channel for its result.
  */
 #define gyre_spawn(handle, fn, arg) gyre_spawn_at(GYRE_SITE(#fn), handle, fn, arg, NULL)
 #define gyre_spawn_options(handle, fn, arg, options)                                               \
