@@ -172,7 +172,11 @@ typedef struct gyre_waitgroup {
 GYRE_API void gyre_waitgroup_add(gyre_waitgroup *group, int delta);
 GYRE_API void gyre_waitgroup_done(gyre_waitgroup *group); /* add -1. Go: Done */
 
-/* Waits until the count is zero: 0, or -ECANCELED or -ETIMEDOUT. Parks. From any thread. Go: Wait.
+/*
+ * Waits until the count is zero: 0; or -ECANCELED or -ETIMEDOUT when the context ended first, while
+ * what is counted still runs: a block that owns what that uses, this wait group among it, must not
+ * be left before. A GYRE_SHIELD around makes it wait to the end; GYRE_GROUP needs neither. Parks.
+ * From any thread. Go: Wait.
  */
 GYRE_API int gyre_waitgroup_wait(gyre_waitgroup *group);
 
