@@ -31,6 +31,14 @@ struct gyre_sync_queue {
     struct gyre_sync_waiter *first, *last;
 };
 
+/*
+ * Private: the short way of the calls below, in place of the call; the library has each as a
+ * function as well, which GYRE_NO_INLINE, -O0 and a taken address use.
+ */
+#ifndef GYRE_NO_INLINE
+#define GYRE_SYNC_INLINE_ extern inline __attribute__((gnu_inline))
+#endif
+
 /* --- mutex --------------------------------------------------------------------------------- */
 
 /*
@@ -55,6 +63,21 @@ typedef struct gyre_mutex {
 /* Locks; parks while another holds it, whatever becomes of the context. From any thread. Go: Lock.
  */
 GYRE_API void gyre_mutex_lock(gyre_mutex *mutex);
+
+#define GYRE_MUTEX_BUSY_ 15u
+#ifdef GYRE_SYNC_INLINE_
+void gyre_mutex_lock_(gyre_mutex *mutex) __asm__("gyre_mutex_lock");
+GYRE_SYNC_INLINE_ void gyre_mutex_lock(gyre_mutex *mutex)
+{
+    uint32_t state = __atomic_load_n(&mutex->state, __ATOMIC_RELAXED);
+
+    if (__builtin_expect((state & GYRE_MUTEX_BUSY_) != 0, 0) ||
+        __builtin_expect(!__atomic_compare_exchange_n(&mutex->state, &state, state | 1, 0,
+                                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
+                         0))
+        gyre_mutex_lock_(mutex);
+}
+#endif
 
 /* Locks unless the context ends first: 0, or -ECANCELED or -ETIMEDOUT, and then it is not
  * locked. Parks. From any thread. Go: none. */
@@ -215,8 +238,30 @@ typedef struct gyre_once {
  */
 GYRE_API int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg);
 
+#define GYRE_ONCE_DONE_ 2u
+#ifdef GYRE_SYNC_INLINE_
+int gyre_once_do_(gyre_once *once, gyre_fn fn, void *arg) __asm__("gyre_once_do");
+GYRE_SYNC_INLINE_ int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
+{
+    if (__builtin_expect(__atomic_load_n(&once->state, __ATOMIC_ACQUIRE) == GYRE_ONCE_DONE_, 1))
+        return once->result;
+    return gyre_once_do_(once, fn, arg);
+}
+#endif
+
 /* The same for a pointer. One gyre_once is used with one of the two. Go: OnceValue. */
 GYRE_API void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg);
+
+#ifdef GYRE_SYNC_INLINE_
+void *gyre_once_value_(gyre_once *once, void *(*make)(void *arg),
+                       void *arg) __asm__("gyre_once_value");
+GYRE_SYNC_INLINE_ void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
+{
+    if (__builtin_expect(__atomic_load_n(&once->state, __ATOMIC_ACQUIRE) == GYRE_ONCE_DONE_, 1))
+        return once->value;
+    return gyre_once_value_(once, make, arg);
+}
+#endif
 
 /* --- condition ----------------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/message.h"
 #include "base/panic.h"
+#include "base/restart.h"
 #include "coro/overflow.h"
 #include "sched/children.h"
 #include "sched/options.h"
@@ -545,6 +546,7 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
     gyre_runtime_instance = runtime;
     gyre_panic_describe = describe;
     gyre_backtrace_prepare();
+    gyre_restart_init();
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     gyre_children_set_original(runtime->pinned ? &runtime->cpus : NULL, &mask);
     result = gyre_overflow_install(&runtime->stacks, report_overflow);

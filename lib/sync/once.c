@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-enum { RUNNING = 1, DONE = 2, WAITING = 4 };
+enum { RUNNING = 1, DONE = GYRE_ONCE_DONE_, WAITING = 4 };
 
 /* Never 0; a coroutine's number stays far below the bit that tells threads apart. */
 static uint64_t caller(void)

@@ -2,7 +2,8 @@
  * A mutex loses no wake-up and lets in one at a time, whoever gives up: coroutines that lock, that
  * lock cancellably in contexts that end at any moment, threads beside them; and an object counted
  * under its own mutex is freed by the last, right after its unlock, without anyone looking at it
- * later (the sanitizers, and the pattern written over it, tell).
+ * later (the sanitizers, and the pattern written over it, tell). Those objects begin biased, so
+ * that each first wait ends a bias.
  */
 #include "storm.h"
 
@@ -82,7 +83,81 @@ static int storm(void *arg)
     (void)arg;
     storm_run(&storm);
     CHECK(field.sum == atomic_load(&field.wanted), "lost");
-    CHECK(field.mutex.state == 0 && !field.mutex.queue.first, "state %x", field.mutex.state);
+    CHECK(!(field.mutex.state & GYRE_MUTEX_BUSY_) && !field.mutex.queue.first, "state %x",
+          field.mutex.state);
+    return 0;
+}
+
+/* --- biased -------------------------------------------------------------------------------- */
+
+/* The state of a mutex after many unlocks that woke nobody: where there is a bias, each object
+ * begins with it. */
+static uint32_t biased;
+
+static void find_bias(void)
+{
+    gyre_mutex mutex = GYRE_MUTEX_INIT;
+
+    for (int i = 0; i < 1 << 14; i++) {
+        gyre_mutex_lock(&mutex);
+        gyre_mutex_unlock(&mutex);
+    }
+    biased = mutex.state;
+    CHECK(!(biased & GYRE_MUTEX_BUSY_), "state %x", biased);
+}
+
+/* Whoever is inside biases the mutex again, so that unlocks by a plain store meet those who end it.
+ */
+static void visit_biased(struct field *field, struct random *random)
+{
+    uint32_t locked = 1;
+
+    CHECK(field->inside++ == 0, "two inside");
+    field->sum++;
+    for (unsigned i = random_below(random, 8); i; i--)
+        cpu_relax();
+    CHECK(--field->inside == 0, "two inside");
+    __atomic_compare_exchange_n(&field->mutex.state, &locked, locked | biased, false,
+                                __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    gyre_mutex_unlock(&field->mutex);
+}
+
+static void visit_again_and_again(struct field *field)
+{
+    struct random random = stress_random();
+    int64_t visits = 0;
+
+    while (stress_goes_on()) {
+        for (int i = 0; i < 100; i++) {
+            gyre_mutex_lock(&field->mutex);
+            visit_biased(field, &random);
+            visits++;
+        }
+    }
+    atomic_fetch_add(&field->wanted, visits);
+}
+
+static int play_biased(void *arg)
+{
+    visit_again_and_again(arg);
+    return 0;
+}
+
+static void play_biased_on_thread(void *arg)
+{
+    visit_again_and_again(arg);
+}
+
+static int biased_storm(void *arg)
+{
+    struct field field = {.sum = 0};
+    struct storm storm = {play_biased, 2, play_biased_on_thread, &field, GYRE_WAITGROUP_INIT};
+
+    (void)arg;
+    find_bias();
+    storm_run(&storm);
+    CHECK(field.sum == atomic_load(&field.wanted), "lost");
+    CHECK(!(field.mutex.state & GYRE_MUTEX_BUSY_), "state %x", field.mutex.state);
     return 0;
 }
 
@@ -92,7 +167,7 @@ enum { HOLDERS = 5 };
 
 struct counted {
     gyre_mutex mutex;
-    int references;
+    int references, inside;
 };
 
 struct holder {
@@ -107,6 +182,12 @@ static int let_go(void *arg)
     struct random random = stress_random();
     bool last;
 
+    for (unsigned i = random_below(&random, 20); i; i--) {
+        gyre_mutex_lock(&counted->mutex);
+        CHECK(counted->inside++ == 0, "two inside");
+        CHECK(--counted->inside == 0, "two inside");
+        gyre_mutex_unlock(&counted->mutex);
+    }
     if (!gyre_coro_id() || random_below(&random, 3)) {
         gyre_mutex_lock(&counted->mutex);
     } else {
@@ -119,7 +200,7 @@ static int let_go(void *arg)
     last = --counted->references == 0;
     gyre_mutex_unlock(&counted->mutex);
     if (last) {
-        CHECK(counted->mutex.state == 0, "state %x", counted->mutex.state);
+        CHECK(!(counted->mutex.state & GYRE_MUTEX_BUSY_), "state %x", counted->mutex.state);
         memset(counted, 0x5a, sizeof *counted);
         for (unsigned i = random_below(&random, 100); i; i--)
             cpu_relax();
@@ -149,6 +230,7 @@ static int last_frees(void *arg)
         struct holder holder = {counted, &group};
         pthread_t thread;
 
+        counted->mutex.state = biased;
         counted->references = HOLDERS + 1;
         for (int i = 0; i < HOLDERS; i++)
             CHECK(!gyre_waitgroup_go_copy(&group, let_go, &holder, sizeof holder), "no memory");
@@ -164,6 +246,7 @@ int main(int argc, char **argv)
 {
     stress_begin(argc, argv);
     stress_run("storm", storm);
+    stress_run("biased", biased_storm);
     stress_run("freed by the last", last_frees);
     return 0;
 }
