@@ -79,6 +79,7 @@ int gyre_sleep_until(int64_t when)
 
     gyre_sleeper_init(&sleeper, self, when);
     while (!error) {
+        explore_point();
         gyre_park(worker_current(), PARK_SLEEP, commit_sleep, &sleeper);
         if (wait_finish(self))
             return 0;

@@ -1,6 +1,8 @@
 /* Yielding, sleeping, the clock; and what an idle runtime costs. */
 #include "inside.h"
 
+#include "sched/sleeper.h"
+
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -140,5 +142,20 @@ INSIDE(idle, uses_no_cpu)
             gyre_worker_count(), (long long)(cpu / 1000), (long long)switched);
     EXPECT(cpu < 5 * GYRE_MILLISECOND);
     EXPECT(switched < 100);
+    return 0;
+}
+
+/* It waits again after an interruption, and must then wait for its next callback. */
+INSIDE(sleep, a_sleeper_whose_callback_was_late_is_as_new)
+{
+    struct sleeper sleeper;
+
+    gyre_sleeper_init(&sleeper, coro_current(), INT64_MAX);
+    sleeper_start(worker_current(), &sleeper);
+    EXPECT(gyre_wheel_stop(&sleeper.timer));
+    sleeper.timer.fire(&sleeper.timer); /* as the wheel does: nobody waits any more */
+    EXPECT(atomic_load(&sleeper.fired));
+    gyre_sleeper_retire(&sleeper);
+    EXPECT(!atomic_load(&sleeper.fired));
     return 0;
 }
