@@ -51,7 +51,7 @@ static void once_round(struct random *random, struct round *round, gyre_waitgrou
 {
     int count = 1 + (int)random_below(random, 6), error;
     bool threaded = !random_below(random, 16);
-    pthread_t thread;
+    pthread_t thread = 0;
 
     memset(group, 0, sizeof *group);
     round->group = group;
