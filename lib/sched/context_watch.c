@@ -13,7 +13,6 @@ bool gyre_context_watch(struct gyre_context *context, struct context_watch *watc
 {
     bool on;
 
-    atomic_store_explicit(&watch->over, false, memory_order_relaxed);
     spin_lock(&context->members.lock);
     /* The error is set under this lock: it is seen here, or who sets it finds the watch. */
     on = !context_error(context);
@@ -40,19 +39,6 @@ bool gyre_context_unwatch(struct gyre_context *context, struct context_watch *wa
         take_off(watch);
     spin_unlock(&context->members.lock);
     return on;
-}
-
-bool gyre_context_watch_retire(struct gyre_context *context, struct context_watch *watch)
-{
-    if (gyre_context_unwatch(context, watch))
-        return true;
-    for (int spins = 0; !atomic_load_explicit(&watch->over, memory_order_acquire); spins++) {
-        if (spins < 100)
-            cpu_relax();
-        else
-            sched_yield();
-    }
-    return false;
 }
 
 void gyre_context_call_watches(struct gyre_context *context)

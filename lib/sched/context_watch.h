@@ -7,8 +7,7 @@
  *
  * Lifetime. Who watches or unwatches holds the context; a watch does not. One that is still on
  * when the context's memory is given back is forgotten. From the moment at which it is taken off
- * the watch belongs to its call: the end does not touch it any more, the call may free it. A watch
- * on a stack ends its call with context_watch_over, and is left by gyre_context_watch_retire.
+ * the watch belongs to its call: the end does not touch it any more, the call may free it.
  */
 #ifndef GYRE_LIB_SCHED_CONTEXT_WATCH_H
 #define GYRE_LIB_SCHED_CONTEXT_WATCH_H
@@ -18,7 +17,6 @@
 struct context_watch {
     struct context_watch *next, **place;       /* guarded by the lock of members; NULL: off */
     void (*call)(struct context_watch *watch); /* may take spinlocks, must not park */
-    _Atomic(bool) over;                        /* only for gyre_context_watch_retire */
 };
 
 /* False: the context has ended already, watch->call is not called. With call set. Any thread. */
@@ -27,17 +25,6 @@ bool gyre_context_watch(struct gyre_context *context, struct context_watch *watc
 /* True: the watch is off and will not be called. False: it has been called, is being called, or
  * was never on. Any thread. */
 bool gyre_context_unwatch(struct gyre_context *context, struct context_watch *watch);
-
-/* The same for a watch whose call ends with context_watch_over: when it returns, so has the call,
- * but for its return. Spins for that long. Only for a watch that was on. */
-bool gyre_context_watch_retire(struct gyre_context *context, struct context_watch *watch);
-
-static inline void context_watch_over(struct context_watch *watch)
-{
-    /* Release: the last touch of the watch's memory; pairs with the acquire in
-     * gyre_context_watch_retire. */
-    atomic_store_explicit(&watch->over, true, memory_order_release);
-}
 
 /* For context.c: calls the watches of a context that has ended. By who ended it, holding it. */
 void gyre_context_call_watches(struct gyre_context *context);

@@ -264,7 +264,6 @@ static void note(struct context_watch *watch)
 
     noting->calls++;
     EXPECT(gyre_context_error_of(noting->context) < 0);
-    context_watch_over(watch);
 }
 
 INSIDE(context_watch, is_called_once_at_the_end)
@@ -287,7 +286,7 @@ INSIDE(context_watch, is_called_once_at_the_end)
     for (int i = 0; i < 10; i++) {
         EXPECT_EQ(watches[i].calls, i && i != 9);
         if (i && i != 9)
-            EXPECT(!gyre_context_watch_retire(context, &watches[i].watch));
+            EXPECT(!gyre_context_unwatch(context, &watches[i].watch));
     }
     EXPECT(!gyre_context_watch(context, &watches[0].watch));
     EXPECT(!gyre_context_unwatch(context, &watches[0].watch));
@@ -331,7 +330,7 @@ INSIDE(context_watch, of_a_shield_is_not_called)
 
     EXPECT(gyre_context_watch(context, &watch.watch));
     gyre_context_cancel(context);
-    EXPECT(gyre_context_watch_retire(context, &watch.watch));
+    EXPECT(gyre_context_unwatch(context, &watch.watch));
     gyre_context_release(context);
     EXPECT_EQ(watch.calls, 0);
     return 0;

@@ -18,6 +18,7 @@ struct noting {
     struct context_watch watch;
     struct gyre_context *context;
     _Atomic(int) calls;
+    _Atomic(bool) over; /* the call's last touch */
     bool on;
 };
 
@@ -31,7 +32,17 @@ static void note(struct context_watch *watch)
 
     CHECK(context_error(noting->context), "called before the end");
     CHECK(!atomic_fetch_add_explicit(&noting->calls, 1, memory_order_relaxed), "called twice");
-    context_watch_over(watch);
+    atomic_store_explicit(&noting->over, true, memory_order_release);
+}
+
+/* True: it will not be called. False: it has been, and that is over. */
+static bool retire(struct gyre_context *context, struct noting *noting)
+{
+    if (gyre_context_unwatch(context, &noting->watch))
+        return true;
+    while (!atomic_load_explicit(&noting->over, memory_order_acquire))
+        sched_yield();
+    return false;
 }
 
 static void watch_some(struct gyre_context *context, struct random *random)
@@ -52,7 +63,7 @@ static void watch_some(struct gyre_context *context, struct random *random)
     for (int i = 0; i < WATCHES; i++) {
         int wanted = 0;
 
-        if (watches[i].on && !gyre_context_watch_retire(context, &watches[i].watch))
+        if (watches[i].on && !retire(context, &watches[i]))
             wanted = 1;
         CHECK(atomic_load(&watches[i].calls) == wanted, "called %d times, not %d", watches[i].calls,
               wanted);
