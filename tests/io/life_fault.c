@@ -313,6 +313,15 @@ static int run(void)
 }
 
 /* In the child. 0: the fault was not reached, 1: it was, and all is well; else what is wrong. */
+/* A thread that was joined is in /proc until the kernel is through with it. */
+static bool threads_end(int running)
+{
+    for (int64_t end = gyre_now() + 5 * GYRE_SECOND; threads() != running; sched_yield())
+        if (gyre_now() > end)
+            return false;
+    return true;
+}
+
 static int check_life(enum group group, int error, long nth)
 {
     int descriptors, running, result;
@@ -337,7 +346,7 @@ static int check_life(enum group group, int error, long nth)
         return 10;
     if (open_descriptors() != descriptors)
         return 11;
-    if (threads() != running)
+    if (!threads_end(running))
         return 12;
     if (atomic_load(&live_blocks) != used)
         return 13;
