@@ -313,10 +313,11 @@ static int run(void)
 }
 
 /* In the child. 0: the fault was not reached, 1: it was, and all is well; else what is wrong. */
-/* A thread that was joined is in /proc until the kernel is through with it. */
-static bool threads_end(int running)
+/* All of the runtime's threads: one that was joined is in /proc until the kernel is through with
+ * it. */
+static bool threads_end(void)
 {
-    for (int64_t end = gyre_now() + 5 * GYRE_SECOND; threads() != running; sched_yield())
+    for (int64_t end = gyre_now() + 5 * GYRE_SECOND; threads() != 1; sched_yield())
         if (gyre_now() > end)
             return false;
     return true;
@@ -324,7 +325,7 @@ static bool threads_end(int running)
 
 static int check_life(enum group group, int error, long nth)
 {
-    int descriptors, running, result;
+    int descriptors, result;
     long used;
 
     gyre_set_message_handler(note_message, NULL);
@@ -332,7 +333,6 @@ static int check_life(enum group group, int error, long nth)
     /* Two states of the C library's own: with and without buffers that stdio and opendir use. */
     open_descriptors();
     descriptors = open_descriptors();
-    running = threads();
     used = atomic_load(&live_blocks);
     began = told = false;
     fault.error = error;
@@ -346,7 +346,7 @@ static int check_life(enum group group, int error, long nth)
         return 10;
     if (open_descriptors() != descriptors)
         return 11;
-    if (!threads_end(running))
+    if (!threads_end())
         return 12;
     if (atomic_load(&live_blocks) != used)
         return 13;
