@@ -1,6 +1,7 @@
 /*
  * The barrier: all under its guard. The last to come takes all others off the queue and begins the
- * next round before the guard is free, so they can come again at once, or free it.
+ * next round before the guard is free, so they can come again at once. The storage may go when all
+ * calls have returned: one that was interrupted as it was taken off looks under the guard.
  */
 #include "sync/queue.h"
 
