@@ -3,8 +3,8 @@
  * waits best in the just-woken slot, which tells nobody. If they go on computing, it would wait
  * there while other workers sleep: then it goes to the deque, and one of them is woken.
  *
- * One in SAMPLE of those readied is timed, from there to the next pick, by the processor's own
- * counter. LATE in a row that took longer than PACE_TICKS, some ten microseconds or what a wake
+ * One in PACE_SAMPLE of those readied is timed, from there to the next pick, by the processor's own
+ * counter. PACE_LATE in a row that took longer than PACE_TICKS, some ten microseconds or what a wake
  * costs, say that they go on; a few that did not say that they no longer do. Nothing to
  * know where the worker is alone.
  *
