@@ -35,6 +35,16 @@ static inline void clock_set_virtual(int64_t time)
     atomic_store_explicit(&gyre_clock_virtual, time, memory_order_relaxed);
 }
 
+/* The moment duration after now: now itself for less than nothing, INT64_MAX for beyond. */
+static inline int64_t clock_after(int64_t now, int64_t duration)
+{
+    int64_t when;
+
+    if (duration < 0)
+        return now;
+    return __builtin_add_overflow(now, duration, &when) ? INT64_MAX : when;
+}
+
 static inline int64_t clock_now(void)
 {
     int64_t time = atomic_load_explicit(&gyre_clock_virtual, memory_order_relaxed);

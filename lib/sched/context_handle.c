@@ -45,7 +45,7 @@ int gyre_context_with_timeout(struct gyre_context *parent, int64_t duration,
                               struct gyre_context **context)
 {
     struct worker *worker = worker_for(parent, "gyre_context_with_timeout");
-    int64_t now = clock_now(), when = context_when(now, duration);
+    int64_t now = clock_now(), when = clock_after(now, duration);
 
     return give(context, gyre_context_create_until(worker, parent, NULL, when, now),
                 __builtin_return_address(0));

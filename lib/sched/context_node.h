@@ -38,13 +38,4 @@ static inline void context_stop_timer(struct gyre_context *context)
         atomic_fetch_sub_explicit(&context->references, 1, memory_order_relaxed);
 }
 
-static inline int64_t context_when(int64_t now, int64_t duration)
-{
-    int64_t when;
-
-    if (duration < 0)
-        duration = 0;
-    return __builtin_add_overflow(now, duration, &when) ? INT64_MAX : when;
-}
-
 #endif

@@ -401,11 +401,9 @@ static int64_t grace_of(const struct gyre_runtime *runtime)
  * main coroutine has said that it ends, and is on its way: no straggler. */
 static size_t await_end(struct gyre_runtime *runtime)
 {
-    int64_t limit;
+    int64_t limit = clock_after(clock_real(), grace_of(runtime));
     size_t count;
 
-    if (__builtin_add_overflow(clock_real(), grace_of(runtime), &limit))
-        limit = INT64_MAX;
     gyre_context_end(&runtime->contexts.root, -ECANCELED);
     while (gyre_coro_live(runtime)) {
         /* The count of living ones includes who has ended but for the last few instructions. */

@@ -42,7 +42,7 @@ struct gyre_scope gyre_scope_timeout(int64_t duration)
     int64_t now = clock_now();
 
     return enter(self, gyre_context_create_until(worker_current(), ambient(self), self,
-                                                 context_when(now, duration), now));
+                                                 clock_after(now, duration), now));
 }
 
 struct gyre_scope gyre_scope_deadline(int64_t when)

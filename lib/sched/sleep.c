@@ -91,11 +91,7 @@ int gyre_sleep_until(int64_t when)
 
 int gyre_sleep(int64_t duration)
 {
-    int64_t when;
-
     if (duration <= 0)
         return gyre_yield();
-    if (__builtin_add_overflow(clock_now(), duration, &when))
-        when = INT64_MAX;
-    return gyre_sleep_until(when);
+    return gyre_sleep_until(clock_after(clock_now(), duration));
 }

@@ -369,11 +369,7 @@ static inline int finish(struct gyre_case *cases, int chosen)
 
 static void start_after(struct selection *s)
 {
-    int64_t when;
-
-    if (__builtin_add_overflow(clock_now(), s->after->duration, &when))
-        when = INT64_MAX;
-    gyre_sleeper_init(&s->sleeper, s->self, when);
+    gyre_sleeper_init(&s->sleeper, s->self, clock_after(clock_now(), s->after->duration));
     s->sleeper.woken = choose_after;
 }
 

@@ -166,11 +166,7 @@ static void set_state(struct gyre_timer *timer, enum timer_state state)
 
 static int64_t deadline_in(int64_t duration)
 {
-    int64_t now = clock_now(), when;
-
-    if (duration <= 0)
-        return now;
-    return __builtin_add_overflow(now, duration, &when) ? INT64_MAX : when;
+    return clock_after(clock_now(), duration);
 }
 
 /* With the lock held, or before anybody knows the timer. */
