@@ -4,9 +4,9 @@
  * there while other workers sleep: then it goes to the deque, and one of them is woken.
  *
  * One in PACE_SAMPLE of those readied is timed, from there to the next pick, by the processor's own
- * counter. PACE_LATE in a row that took longer than PACE_TICKS, some ten microseconds or what a wake
- * costs, say that they go on; a few that did not say that they no longer do. Nothing to
- * know where the worker is alone.
+ * counter. PACE_LATE in a row that took longer than PACE_TICKS, some ten microseconds or what a
+ * wake costs, say that they go on; a few that did not say that they no longer do. Nothing to know
+ * where the worker is alone.
  *
  * Rejected: to wake with every ready, as Go does, which costs each rendezvous a system call; and to
  * let the sleepers look again after a while, which costs an idle program its idleness.
