@@ -1,0 +1,58 @@
+/*
+ * What preemption needs of the processor: to look at an interrupted context, and to make a call
+ * happen in the middle of code that did not ask for one.
+ *
+ * gyre_preempt_inject changes a signal handler's context so that, when the handler returns, fn runs
+ * on the interrupted stack as if it had been called between two instructions; when fn returns, every
+ * register is as it was: the vector and x87 state whole (as the processor or the kernel saves
+ * it, never a list written by hand), flags, control words. fn itself finds what the calling convention
+ * promises: direction flag clear, an empty x87 stack, the control words that a thread starts with.
+ * It may switch stacks, and return on the same thread much later. CFI is right all the way, so that
+ * unwinders walk from fn through the interrupted function to the coroutine's entry.
+ */
+#ifndef GYRE_LIB_CORO_PREEMPT_H
+#define GYRE_LIB_CORO_PREEMPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+/* Sizes the saved state; before the first of the others. 0, or -ENOTSUP: not on this processor. */
+int gyre_preempt_prepare(void);
+
+/* How many bytes below the interrupted stack pointer an injected call takes before fn's frame: the
+ * red zone, the registers, alignment. */
+size_t gyre_preempt_room(void);
+
+/* Whether all state in use can be saved: not while AMX tiles are live. Async-signal-safe. */
+bool gyre_preempt_can_save(const ucontext_t *context);
+
+/* Async-signal-safe. The stack must have room. */
+void gyre_preempt_inject(ucontext_t *context, void (*fn)(void));
+
+static inline uintptr_t preempt_pc(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+    return (uintptr_t)context->uc_mcontext.pc;
+#else
+    (void)context;
+    return 0;
+#endif
+}
+
+static inline uintptr_t preempt_sp(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+    return (uintptr_t)context->uc_mcontext.sp;
+#else
+    (void)context;
+    return 0;
+#endif
+}
+
+#endif
