@@ -20,7 +20,7 @@ import golang
 import report
 from run import Plan, Runner, Samples
 from subjects import QUICK, RAW_EPOLL, RAW_IO_URING, Subject
-from works import GROUPS, NAMES, SETS, Idle, Micro
+from works import GROUPS, NAMES, SETS, Idle, Micro, Pairs
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "bench")
@@ -42,8 +42,8 @@ def parse_arguments(arguments):
         prog="scripts/bench",
         description="Measures gyre next to raw io_uring and raw epoll. Builds a release into "
         "build/bench and writes build/bench/latest.json anew.",
-        epilog="WORK is a name, a pattern (echo_64b_1000c_*) or `vocabulary`, all that has a "
-        "counterpart in Go; without any, all are measured. "
+        epilog="WORK is a name, a pattern (echo_64b_1000c_*), `vocabulary`, all that has a "
+        "counterpart in Go, or `preemption`; without any, all are measured. "
         "The server runs on one CPU and the load on another: on a machine with two, nothing else "
         "should run.")
     parser.add_argument("work", nargs="*", metavar="WORK")
@@ -75,9 +75,12 @@ def parse_arguments(arguments):
     return parser, options
 
 
-def choose_groups(parser, patterns):
+def choose_groups(parser, patterns, quick):
     """The groups to run, and the works to report."""
     wanted = set()
+    if quick and not patterns:
+        patterns = [work for group in GROUPS if getattr(group, "brief", True)
+                    for work in group.works]
     for pattern in patterns or ["*"]:
         found = SETS.get(pattern) or fnmatch.filter(NAMES, pattern)
         if not found:
@@ -109,10 +112,8 @@ def build(groups, say):
             say(f"bench: {path} does not build:\n{done.stdout[-2000:]}")
         else:
             programs[path] = target["filename"][0]
-    if "go/vocabulary" in needed:
-        program = golang.build(ROOT, os.path.join(BUILD, "go"), say)
-        if program:
-            programs["go/vocabulary"] = program
+    if any(program.startswith("go/") for program in needed):
+        programs |= golang.build(ROOT, os.path.join(BUILD, "go"), say)
     return programs
 
 
@@ -121,6 +122,9 @@ def wanted_programs(groups):
     for group in groups:
         if isinstance(group, Micro):
             wanted.update(program for program, *_ in group.commands.values())
+        elif isinstance(group, Pairs):
+            wanted.update(program for program, _ in group.subjects.values())
+            wanted.add("perf/load")
         else:
             wanted.update(("perf/load", "perf/raw_epoll", "perf/raw_io_uring",
                            f"examples/{group.kind}"))
@@ -136,7 +140,8 @@ def targets():
 
 def built():
     paths = {os.path.relpath(t["filename"][0], BUILD): t["filename"][0] for t in targets()}
-    paths["go/vocabulary"] = os.path.join(BUILD, "go", "vocabulary")
+    for name in golang.PACKAGES:
+        paths[f"go/{name}"] = os.path.join(BUILD, "go", "bin", name)
     return {name: path for name, path in paths.items() if os.path.exists(path)}
 
 
@@ -174,12 +179,24 @@ class Bench:
         subjects = []
         for name, (program, *_) in group.commands.items():
             if program in self.programs:
-                subjects.append(Subject(name, "", program))
+                subjects.append(Subject(name, "", program,
+                                        environment=group.environments.get(name)))
             else:
                 self.say(f"{group.name}: {name} is skipped, {program} is not built")
         rounds = group.quick if self.options.quick else group.most
         if subjects:
             self.runner.rounds(group, subjects, rounds, deadline)
+
+    def pairs(self, group, deadline):
+        subjects = []
+        for name, (program, environment) in group.subjects.items():
+            if {program, "perf/load"} <= self.programs.keys():
+                subjects.append(Subject(name, "", self.programs[program], environment=environment))
+            else:
+                self.say(f"{group.name}: {name} is skipped, {program} or perf/load is not built")
+        rounds = min(group.most, self.options.rounds)
+        if subjects:
+            self.runner.rounds(group, subjects, rounds, deadline, group.rate)
 
     def load(self, group, deadline):
         if "perf/load" not in self.programs:
@@ -234,7 +251,9 @@ class Bench:
             now = time.monotonic()
             deadline = now + (end - now) / (len(groups) - i) if end else float("inf")
             self.say(f"{group.name} ...")
-            (self.micro if isinstance(group, Micro) else self.load)(group, deadline)
+            run = (self.micro if isinstance(group, Micro)
+                   else self.pairs if isinstance(group, Pairs) else self.load)
+            run(group, deadline)
             self.say(f"{group.name}: {time.monotonic() - now:.1f} s")
 
 
@@ -265,7 +284,7 @@ def main():
         print("\n".join(NAMES))
         return 0
     start = time.monotonic()
-    groups, wanted = choose_groups(parser, options.work)
+    groups, wanted = choose_groups(parser, options.work, options.quick)
 
     def say(line):
         print(line, file=sys.stderr, flush=True)

@@ -7,6 +7,8 @@ import subprocess
 
 X_SYNC = "golang.org/x/sync@v0.10.0"  # Go's own, outside its standard library: group, semaphore
 
+PACKAGES = {"vocabulary": ".", "hogs": "./hogs"}
+
 
 def _go(folder, *words):
     # The toolchain that is installed, and its own language version: an older one in go.mod would
@@ -20,13 +22,15 @@ def _go(folder, *words):
 
 
 def build(root, folder, say):
-    """The program's path, or None."""
+    """The programs' paths by name; none where Go is missing."""
     if not shutil.which("go"):
         say("bench: Go is not installed (scripts/setup bench): gyre is measured alone")
-        return None
+        return {}
     os.makedirs(folder, exist_ok=True)
     for source in glob.glob(os.path.join(root, "perf", "go", "*.*")):
         shutil.copy(source, folder)
+    shutil.copytree(os.path.join(root, "perf", "go", "hogs"), os.path.join(folder, "hogs"),
+                    dirs_exist_ok=True)
     tags = []
     if not os.path.exists(os.path.join(folder, "go.mod")):
         _go(folder, "mod", "init", "vocabulary")
@@ -37,12 +41,15 @@ def build(root, folder, say):
     with open(os.path.join(folder, "go.mod"), encoding="utf-8") as file:
         if X_SYNC.partition("@")[0] in file.read():
             tags = ["-tags", "xsync"]
-    path = os.path.join(folder, "vocabulary")
-    done = _go(folder, "build", *tags, "-o", path)
-    if done.returncode:
-        say(f"bench: perf/go does not build:\n{done.stderr[-2000:]}")
-        return None
-    return path
+    programs = {}
+    for name, package in PACKAGES.items():
+        path = os.path.join(folder, "bin", name)
+        done = _go(folder, "build", *tags, "-o", path, package)
+        if done.returncode:
+            say(f"bench: perf/go does not build:\n{done.stderr[-2000:]}")
+        else:
+            programs[f"go/{name}"] = path
+    return programs
 
 
 def version():

@@ -5,9 +5,10 @@ import os
 import subprocess
 import time
 
+from hogs import Counters
 from stats import median
 from subjects import Failure, Server, environment, placed
-from works import Idle, Micro, Vocabulary
+from works import Hogs, Idle, Micro
 
 
 class Plan:
@@ -22,7 +23,18 @@ class Plan:
         self.trials = options.trials
         self.rounds = options.rounds
         self.loop = options.loop
+        # Of a generator that shares its CPU with hogs: without it, it would measure how the kernel
+        # shares that out.
+        self.urgent = -20 if os.geteuid() == 0 else options.nice
         self.programs = programs  # paths by "folder/name"
+
+    def split(self, workers):
+        """CPUs of a server with so many workers, and of the load: all where none is left for it."""
+        usable = os.sched_getaffinity(0)
+        server = self.server_cpus
+        if len(server) != workers:
+            server = set(sorted(usable)[-workers:])
+        return server, (usable - server) or usable
 
 
 class Samples:
@@ -43,20 +55,41 @@ class Samples:
 
 
 def run_load(plan, load, subject, rate):
+    if not isinstance(load, Hogs):
+        with Server(subject, plan.server_cpus, plan.nice, load.connections) as server:
+            return generate(plan, load, server, rate, plan.load_cpus, plan.nice)
+    server_cpus, load_cpus = plan.split(load.workers)
+    shared = bool(server_cpus & load_cpus)
+    with Counters(load.hogs * load.workers) as counters, \
+            Server(subject, server_cpus, plan.nice, load.connections,
+                   ["--hogs", str(load.hogs), *counters.arguments]) as server:
+        if not load.connections:
+            time.sleep(plan.warm_up)
+        counters.start()
+        row = {}
+        if load.connections:
+            row = generate(plan, load, server, rate, load_cpus,
+                           plan.urgent if shared else plan.nice, ["--sleep"] if shared else ())
+        else:
+            time.sleep(load.scale * plan.seconds)
+        return row | counters.figures()
+
+
+def generate(plan, load, server, rate, cpus, nice, more=()):
+    """Runs the load generator; returns its figures."""
     warm_up = plan.warm_up * (3 if load.connections >= 4096 else 1)
-    seconds = 3 * plan.seconds if isinstance(load, Idle) else plan.seconds
-    with Server(subject, plan.server_cpus, plan.nice, load.connections) as server:
-        command = [plan.programs["perf/load"], "--json", "--port", str(server.port),
-                   "--pid", str(server.process.pid), "--seconds", str(seconds),
-                   "--warm-up", str(warm_up), *load.arguments]
-        if rate:
-            command += ["--rate", str(rate)]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=seconds + warm_up + 40,
-                preexec_fn=placed(plan.load_cpus, plan.nice))
-        except subprocess.TimeoutExpired:
-            raise Failure("the load generator did not end") from None
+    seconds = load.scale * plan.seconds
+    command = [plan.programs["perf/load"], "--json", "--port", str(server.port),
+               "--pid", str(server.process.pid), "--seconds", str(seconds),
+               "--warm-up", str(warm_up), *load.arguments, *more]
+    if rate:
+        command += ["--rate", str(rate)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds + warm_up + 40,
+            preexec_fn=placed(cpus, nice))
+    except subprocess.TimeoutExpired:
+        raise Failure("the load generator did not end") from None
     if done.returncode:
         raise Failure(done.stderr.strip() or f"load ended with {done.returncode}")
     row = json.loads(done.stdout)
@@ -66,13 +99,13 @@ def run_load(plan, load, subject, rate):
 
 def run_micro(plan, micro, subject):
     program, *arguments = micro.commands[subject.name]
-    if isinstance(micro, Vocabulary):
+    if micro.timed:
         arguments.append(str(max(plan.loop, micro.least)))
     cpus = os.sched_getaffinity(0)
     try:
         done = subprocess.run(
             [plan.programs[program], *arguments], capture_output=True, text=True, timeout=60,
-            preexec_fn=placed(cpus, plan.nice), env=environment())
+            preexec_fn=placed(cpus, plan.nice), env=environment(subject))
     except subprocess.TimeoutExpired:
         raise Failure("did not end") from None
     if done.returncode:

@@ -18,12 +18,13 @@ QUICK = 3
 
 
 class Subject:
-    def __init__(self, family, variant, program, arguments=()):
+    def __init__(self, family, variant, program, arguments=(), environment=None):
         self.family = family
         self.variant = variant
         self.name = f"{family}_{variant}" if variant else family
         self.program = program
         self.arguments = list(arguments)
+        self.environment = environment or {}
 
 
 class Failure(Exception):
@@ -49,16 +50,18 @@ def placed(cpus, nice):
     return prepare
 
 
-def environment():
-    """Without GYRE_*: what is measured is the default."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("GYRE_")}
+def environment(subject):
+    """Without GYRE_*: what is measured is the default, but for what the subject asks for."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("GYRE_")}
+    return ours | subject.environment
 
 
 class Server:
     """A server that runs inside a `with` block."""
 
-    def __init__(self, subject, cpus, nice, connections):
-        arguments = list(subject.arguments)
+    def __init__(self, subject, cpus, nice, connections, arguments=()):
+        arguments = [*subject.arguments, *arguments]
+        self.environment = environment(subject)
         if subject.family == "raw_io_uring" and connections >= 4096:
             arguments += ["--buffers", "16384"]
         self.command = [subject.program, "--port", "0", "--workers", str(len(cpus)), *arguments]
@@ -68,7 +71,7 @@ class Server:
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=self.errors, preexec_fn=self.prepare, env=environment())
+            stderr=self.errors, preexec_fn=self.prepare, env=self.environment)
         try:
             self.port = self._wait_for_port()
         except Failure:

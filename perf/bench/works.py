@@ -11,6 +11,7 @@ class Load:
         self.connections = connections
         self.half = half  # the saturated load whose rate this one offers half of
         self.most = 1000  # rounds at most
+        self.scale = 1  # of --seconds
         self.works = {
             f"{name}_cpu": ("us", "cpu_us"),
             f"{name}_rps": ("requests/s", "rps"),
@@ -29,6 +30,74 @@ class Idle(Load):
         super().__init__(name, kind, arguments, connections)
         self.works = {f"{name}_cpu": ("percent", "idle_percent")}
         self.most = 3
+        self.scale = 3
+
+
+class Pairs(Load):
+    """A load on servers that are no variants of each other: nothing to choose by before the pairs."""
+
+    subjects = {}  # by name: program, environment
+    rate = None
+    brief = False  # part of --quick when nothing is named
+
+
+class Hogs(Pairs):
+    """An echo server beside coroutines that compute without end, so many for each worker. rate: of an
+    open loop."""
+
+    subjects = {"gyre": ("perf/hogs", {}), "go": ("go/hogs", {})}
+
+    def __init__(self, hogs, workers, connections, rate=None, brief=False):
+        name = f"hogs{hogs}_{workers}w_" + ("open" if rate else f"{connections}c")
+        super().__init__(name, "hogs", ["--size", "64", "--connections", str(connections)],
+                         connections)
+        self.most = 10
+        self.brief = brief
+        self.rate = rate
+        self.workers = workers
+        self.hogs = hogs
+        self.scale = 3
+        self.targets = []
+        del self.works[f"{name}_cpu"]
+        if rate:
+            del self.works[f"{name}_rps"]
+        if hogs:
+            self.targets.append(Target(f"{name}_p99", 1, "go"))
+            self._count_hogs()
+
+    def _count_hogs(self):
+        self.works[f"{self.name}_loops"] = ("loops/s", "hog_loops")
+        self.targets.append(Target(f"{self.name}_loops", of="go", at_least=0.95))
+        if self.hogs * self.workers > 1:
+            self.works[f"{self.name}_fairness"] = ("most/least", "hog_fairness")
+
+
+class Fairness(Hogs):
+    """Hogs alone, so many in all."""
+
+    def __init__(self, hogs, workers):
+        super().__init__(hogs // workers, workers, 0, brief=True)
+        self.name = f"fairness{hogs}_{workers}w"
+        self.scale = 8.4
+        self.works = {f"{self.name}_spread": ("spread", "hog_spread")}
+        self.targets = [Target(f"{self.name}_spread", 0.1)]
+        self._count_hogs()
+
+
+class CostOfEcho(Pairs):
+    """The same server with preemption and without."""
+
+    subjects = {"gyre": ("examples/echo", {}),
+                "preempt_off": ("examples/echo", {"GYRE_QUANTUM": "off"})}
+
+    def __init__(self, connections):
+        name = f"preempt_cost_echo_{connections}c"
+        arguments = ["--size", "64", "--connections", str(connections)]
+        super().__init__(name, "echo", arguments, connections)
+        self.works = {f"{name}_cpu": ("us", "cpu_us"), f"{name}_p50": ("us", "p50_us")}
+        self.most = 40
+        self.brief = True
+        self.targets = [Target(f"{name}_cpu", 1.01, "preempt_off")]
 
 
 class Micro:
@@ -42,14 +111,32 @@ class Micro:
             self.commands["raw_touch"] = floor
         self.most = most  # rounds at most: some take seconds
         self.quick = min(most, 3)  # the same for --quick
+        self.environments = {}  # by subject
+        self.timed = False  # takes the seconds of its loop as an argument
+
+
+class Cost(Micro):
+    """A measure with preemption, and with it switched off."""
+
+    def __init__(self, name, command):
+        super().__init__(f"preempt_cost_{name}", {f"preempt_cost_{name}": ("ns", "value")}, command,
+                         most=40)
+        self.quick = 6
+        self.least = 0.1
+        self.timed = True
+        self.commands["preempt_off"] = command
+        self.environments["preempt_off"] = {"GYRE_QUANTUM": "off"}
+        self.targets = [Target(f"preempt_cost_{name}", 1.01, "preempt_off")]
 
 
 class Target:
-    """At most so much: of Go's figure in the same rounds, or in the work's unit."""
+    """At most, or at least, so much: of another subject's figure in the same rounds, or in the work's
+    unit."""
 
-    def __init__(self, work, at_most, of=None):
+    def __init__(self, work, at_most=None, of=None, at_least=None):
         self.work = work
         self.at_most = at_most
+        self.at_least = at_least
         self.of = of
 
 
@@ -63,6 +150,7 @@ class Vocabulary(Micro):
         super().__init__(name, {name: (unit, "value")}, ["perf/vocabulary", name], most=most)
         self.quick = quick
         self.least = least
+        self.timed = True
         self.commands["go"] = ["go/vocabulary", name]
         self.targets = []
         if faster:
@@ -125,6 +213,22 @@ def _loads():
     yield Idle("idle_10000c", "echo", arguments, 10000)
 
 
+def _hogs():
+    for workers in (1, 2):
+        for hogs in (0, 1, 2, 8):
+            yield Hogs(hogs, workers, 64, brief=hogs == 8 or (hogs == 1 and workers == 1))
+            yield Hogs(hogs, workers, 16)
+            yield Hogs(hogs, workers, 64, rate=250)
+        yield Fairness(8, workers)
+
+
+PREEMPTION = [
+    Cost("compute", ["perf/preempt_cost", "compute"]),
+    Cost("chan", ["perf/preempt_cost", "chan"]),
+    CostOfEcho(64),
+    *_hogs(),
+]
+
 GROUPS = [
     Micro("switch", {"switch": ("ns", "value")}, command=["perf/switch"]),
     Micro("wake_other_worker", {"wake_other_worker": ("ns", "value")}),
@@ -133,7 +237,9 @@ GROUPS = [
           floor=["perf/touch"], most=5),
     *VOCABULARY,
     *_loads(),
+    *PREEMPTION,
 ]
 
 NAMES = [work for group in GROUPS for work in group.works]
-SETS = {"vocabulary": [work for group in VOCABULARY for work in group.works]}
+SETS = {"vocabulary": [work for group in VOCABULARY for work in group.works],
+        "preemption": [work for group in PREEMPTION for work in group.works]}

@@ -7,7 +7,8 @@
  * one when all are busy. Its latency counts from the moment it was meant to be sent: a server that
  * stalls is charged for every request it held up (no coordinated omission). In open loop the thread
  * never sleeps, which keeps its timing exact and keeps the cost of waking the client, which a
- * network card would pay, out of the server's bill.
+ * network card would pay, out of the server's bill; unless it shares its CPU with the server
+ * (--sleep).
  *
  * Every byte of an echo is compared. Requests are windows into one shared pattern at an offset that
  * changes per connection and request, so an answer that went to the wrong connection shows up.
@@ -20,6 +21,7 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -302,17 +304,33 @@ static void pause_briefly(void)
     }
 }
 
+/* Until an answer comes or the next arrival is due. ppoll takes nanoseconds where epoll_wait would
+ * be late by up to a millisecond. */
+static void sleep_until_due(const struct run *run)
+{
+    struct pollfd poll = {.fd = run->epoll, .events = POLLIN};
+    int64_t most = 10000000, due = run->next_arrival - now_ns();
+    struct timespec t = {0, due < 0 ? 0 : due};
+
+    if (!run->idle_head || due > most)
+        t.tv_nsec = most;
+    ppoll(&poll, 1, &t, NULL);
+}
+
 static void loop(struct run *run)
 {
     struct epoll_event events[EVENTS];
-    bool open = run->load->rate > 0;
+    bool open = run->load->rate > 0, busy = open && !run->load->sleep;
 
     if (open)
         run->next_arrival = now_ns() + next_gap(run);
     for (;;) {
-        int n = epoll_wait(run->epoll, events, EVENTS, open ? 0 : 10);
+        int n, timeout = open ? 0 : 10;
         int64_t now;
 
+        if (open && !busy)
+            sleep_until_due(run);
+        n = epoll_wait(run->epoll, events, EVENTS, timeout);
         if (n < 0 && errno != EINTR)
             fail(run, "epoll_wait", errno);
         for (int i = 0; i < n && !failed(run); i++)
@@ -320,7 +338,7 @@ static void loop(struct run *run)
         now = now_ns();
         if (open)
             send_arrivals(run, now);
-        if (open && n == 0)
+        if (busy && n == 0)
             pause_briefly();
         take_window(run, now);
         if (failed(run) || finished(run, now))

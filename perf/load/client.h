@@ -18,6 +18,7 @@ struct load {
     size_t size;      /* bytes of an echo request */
     const char *path; /* not NULL: HTTP instead of echo */
     double rate;      /* requests per second of all threads, 0: closed loop */
+    bool sleep;       /* in open loop: until the next arrival, where the CPU is shared */
     bool idle;        /* one request a connection, then silence */
     pid_t pid;        /* of the server; 0: its CPU time is not measured */
     int64_t warm_up, duration;

@@ -23,6 +23,7 @@ static const char usage[] =
     "  --size B          bytes of an echo request, 1 .. 1048576 (64)\n"
     "  --http PATH       GET PATH with keep-alive instead of echo\n"
     "  --rate R          open loop: R requests a second in all; without it closed loop\n"
+    "  --sleep           in open loop: sleeps until the next one is due, for a shared CPU\n"
     "  --idle            one request a connection, then silence: the server's idle CPU time\n"
     "  --seconds S       length of the measured window (1)\n"
     "  --warm-up S       before the window opens (0.3)\n"
@@ -47,13 +48,11 @@ static double number(const char *name, const char *text, double least, double mo
 static bool parse(int argc, char **argv, struct load *load)
 {
     static const struct option options[] = {
-        {"port", 1, NULL, 'p'},    {"connections", 1, NULL, 'c'},
-        {"size", 1, NULL, 'b'},    {"http", 1, NULL, 'h'},
-        {"rate", 1, NULL, 'r'},    {"idle", 0, NULL, 'i'},
-        {"seconds", 1, NULL, 's'}, {"warm-up", 1, NULL, 'w'},
-        {"threads", 1, NULL, 't'}, {"pid", 1, NULL, 'P'},
-        {"seed", 1, NULL, 'S'},    {"json", 0, NULL, 'j'},
-        {"help", 0, NULL, '?'},    {NULL, 0, NULL, 0}};
+        {"port", 1, NULL, 'p'},    {"connections", 1, NULL, 'c'}, {"size", 1, NULL, 'b'},
+        {"http", 1, NULL, 'h'},    {"rate", 1, NULL, 'r'},        {"idle", 0, NULL, 'i'},
+        {"sleep", 0, NULL, 'z'},   {"seconds", 1, NULL, 's'},     {"warm-up", 1, NULL, 'w'},
+        {"threads", 1, NULL, 't'}, {"pid", 1, NULL, 'P'},         {"seed", 1, NULL, 'S'},
+        {"json", 0, NULL, 'j'},    {"help", 0, NULL, '?'},        {NULL, 0, NULL, 0}};
     bool json = false;
     int option, index = 0;
 
@@ -75,6 +74,9 @@ static bool parse(int argc, char **argv, struct load *load)
             break;
         case 'r':
             load->rate = number(name, optarg, 1, 1e7);
+            break;
+        case 'z':
+            load->sleep = true;
             break;
         case 'i':
             load->idle = true;
