@@ -34,7 +34,7 @@ class Idle(Load):
 
 
 class Pairs(Load):
-    """A load on servers that are no variants of each other: nothing to choose by before the pairs."""
+    """A load on servers that are no variants of each other: no trials before the pairs."""
 
     subjects = {}  # by name: program, environment
     rate = None
@@ -42,8 +42,8 @@ class Pairs(Load):
 
 
 class Hogs(Pairs):
-    """An echo server beside coroutines that compute without end, so many for each worker. rate: of an
-    open loop."""
+    """An echo server beside coroutines that compute without end, so many for each worker. rate:
+    of an open loop."""
 
     subjects = {"gyre": ("perf/hogs", {}), "go": ("go/hogs", {})}
 
@@ -129,9 +129,23 @@ class Cost(Micro):
         self.targets = [Target(f"preempt_cost_{name}", 1.01, "preempt_off")]
 
 
+class Plain(Micro):
+    """What preemption adds to a program: of gyre alone."""
+
+    def __init__(self, name, command, unlinked=None, at_most=None):
+        super().__init__(name, {name: ("ns", "value")}, command)
+        self.least = 0.1
+        self.timed = True
+        self.targets = []
+        if unlinked:
+            self.commands["unlinked"] = unlinked
+        if at_most:
+            self.targets.append(Target(name, at_most))
+
+
 class Target:
-    """At most, or at least, so much: of another subject's figure in the same rounds, or in the work's
-    unit."""
+    """At most, or at least, so much: of another subject's figure in the same rounds, or in the
+    work's unit."""
 
     def __init__(self, work, at_most=None, of=None, at_least=None):
         self.work = work
@@ -226,6 +240,8 @@ PREEMPTION = [
     Cost("compute", ["perf/preempt_cost", "compute"]),
     Cost("chan", ["perf/preempt_cost", "chan"]),
     CostOfEcho(64),
+    Plain("checkpoint", ["perf/preempt_cost", "checkpoint"], at_most=1),
+    Plain("pthread_mutex", ["perf/lock_counted", "mutex"], unlinked=["perf/lock", "mutex"]),
     *_hogs(),
 ]
 
