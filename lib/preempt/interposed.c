@@ -27,6 +27,7 @@
  * - pthread_mutex_consistent; pthread_mutex_setprioceiling, which locks and unlocks inside.
  */
 #include "base/interposed.h"
+#include "base/lock_functions.h"
 #include "base/macros.h"
 
 #include <gyre/base.h>
@@ -103,6 +104,15 @@ enum function {
 #undef X
             FUNCTION_COUNT
 };
+
+/* Those that take a lock are the functions of base/lock_functions.h, no more and no fewer. */
+#define TAKES_ONE                            1
+#define RELEASES_ONE                         0
+#define X(kind, name, parameters, arguments) +kind##_ONE
+#define IS_HERE(name)                        +(1 + 0 * NR_##name)
+_Static_assert(2 /* flockfile, __cxa_guard_acquire */ INT_FUNCTIONS(X) == 0 LOCK_FUNCTIONS(IS_HERE),
+               "base/lock_functions.h");
+#undef X
 
 static const char *const names[] = {
 #define X(kind, name, parameters, arguments) #name,
@@ -234,7 +244,8 @@ INT_FUNCTIONS(X)
 VOID_FUNCTIONS(X)
 #undef X
 
-/* The guards' address of the caller is lost behind a pointer: NULL instead says "not yet". */
+/* NULL for the guards: where to look for them depends on the caller, whom a function behind this
+ * pointer would not know. */
 static _Atomic(void *) next[FUNCTION_COUNT] = {
 #define X(kind, name, parameters, arguments) [NR_##name] = (void *)first_##name,
     INT_FUNCTIONS(X)
