@@ -3,9 +3,9 @@
  * each word on a stack.
  *
  * A map is made outside handlers, of all loaded objects, and never changes: a sorted array of
- * ranges, looked up without locks or calls. When objects were loaded or unloaded since (text_map_stale, a
- * single load), a new one is made and published; the old one is kept until the end, for a handler may be
- * reading it.
+ * ranges, looked up without locks or calls. When objects were loaded or unloaded since
+ * (gyre_text_map_stale), a new one is made and published; the old one is kept until the end, for a
+ * handler may be reading it.
  */
 #ifndef GYRE_LIB_BASE_TEXT_H
 #define GYRE_LIB_BASE_TEXT_H
@@ -19,7 +19,7 @@ enum text_kind {
     TEXT_PROGRAM, /* the program's own, or of a library that was allowed */
     TEXT_GUARDED, /* in section gyre_no_preempt of these */
     TEXT_RUNTIME, /* gyre's */
-    TEXT_ENTRY,   /* gyre's section gyre_entry: functions that call the program's, holding nothing */
+    TEXT_ENTRY, /* gyre's section gyre_entry: functions that call the program's, holding nothing */
     TEXT_LIBRARY, /* all other objects; procedure linkage tables; the vdso */
 };
 
@@ -33,29 +33,39 @@ struct text_map {
     size_t count;
     const struct text_range *ranges; /* sorted, disjoint */
     /* Facts of the whole process, for the decision whether anything may be interrupted. */
-    bool static_libc;  /* the C library is part of the program */
-    bool own_malloc;   /* malloc is the program's own, or of an allowed library: its text has state
-                          that must not be split, and nothing tells it from the rest */
-    bool uses_locks;   /* an object other than the C library, gyre and the compilers' run-times
-                          calls a lock function that libgyre-preempt would count */
-    struct text_map *older;
+    bool no_program; /* nothing is TEXT_PROGRAM: the program's file can't be read, or is not the one
+                        that runs, or what was loaded since can't be watched */
+    bool static_libc; /* the C library is part of the program */
+    bool own_malloc;  /* malloc is the program's own, or of an allowed library: its text has state
+                         that must not be split, and nothing tells it from the rest */
+    bool uses_locks;  /* an object other than the C library, gyre and the compilers' run-times
+                         calls a lock function (base/lock_functions.h) */
+    struct text_map *older; /* the user's */
 };
 
-/* Marks code of gyre that calls the program's functions and holds no lock of gyre's meanwhile. */
+/* Marks code of gyre that calls the program's functions and holds no lock of gyre's meanwhile, nor
+ * left anything half done. All functions of gyre between the program's and the coroutine's entry
+ * have to be marked, or the coroutine is not interrupted there. */
+#if defined(__clang__)
 #define CALLS_PROGRAM __attribute__((noinline, section("gyre_entry")))
+#else
+#define CALLS_PROGRAM __attribute__((noinline, noclone, section("gyre_entry")))
+#endif
 
 /*
  * Makes a map of what is loaded now. 0, -ENOMEM. An object whose file can't be read counts as a
- * library, for its gyre_no_preempt section is not known. Takes the dynamic linker's lock: not from a
- * handler, nor with a spinlock held.
+ * library, for its gyre_no_preempt section is not known. Takes the dynamic linker's lock: not from
+ * a handler, nor with a spinlock held.
  */
 int gyre_text_map_make(struct text_map **map);
 void gyre_text_map_free(struct text_map *map); /* and all that are older */
 
-/* Whether objects were loaded or unloaded since. Async-signal-safe. */
+/* Whether objects were loaded, unloaded or allowed since. Two loads; where objects were loaded at
+ * run time, a system call more. Async-signal-safe but for errno. */
 bool gyre_text_map_stale(const struct text_map *map);
 
-/* Adds the object around address to those that count as the program. 0, -EINVAL, -ENOMEM. */
+/* Adds the object around address to those that count as the program. 0, -ENOMEM; -EINVAL: no object
+ * is there, or it is a part of the system or gyre. The maps made before become stale. */
 int gyre_text_allow(const void *address);
 
 /* Async-signal-safe. */
