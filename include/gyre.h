@@ -10,6 +10,7 @@
 #include <gyre/io.h>
 #include <gyre/net.h>
 #include <gyre/pool.h>
+#include <gyre/preempt.h>
 #include <gyre/run.h>
 #include <gyre/select.h>
 #include <gyre/sync.h>

@@ -2,11 +2,11 @@
  * gyre/preempt.h - what happens to a coroutine that computes without end.
  *
  * Each worker has a timer of its thread's CPU time. A coroutine that had the worker for a whole
- * quantum (10 ms; struct gyre_options, GYRE_QUANTUM) is interrupted by SIGURG: if it is in the program's
- * own code, holds no lock, and nothing on its stack forbids it, all its registers are saved and
- * the others have their turn, I/O and timers first. It goes on where it was, on the same worker, so
- * that addresses of thread-local variables which it holds stay right. Elsewhere (in the C library,
- * in some other library, with a lock) it is left alone and tried again a little later.
+ * quantum (10 ms; struct gyre_options, GYRE_QUANTUM) is interrupted by SIGURG: if it is in the
+ * program's own code, holds no lock, and nothing on its stack forbids it, all its registers are
+ * saved and the others have their turn, I/O and timers first. It goes on where it was, on the same
+ * worker, so that addresses of thread-local variables which it holds stay right. Elsewhere (in the
+ * C library, in some other library, with a lock) it is left alone and tried again a little later.
  * docs/preemption.md has each condition and its reason.
  *
  * What changes for a program:
@@ -18,8 +18,8 @@
  * - System calls return EINTR no more often than under any profiler: the handler is installed with
  *   SA_RESTART, and a thread that sleeps gets no ticks.
  * - A program that locks pthread mutexes or stdio streams links libgyre-preempt (pkg-config
- *   gyre-preempt), which counts the locks that a coroutine holds. Without it a program that uses such
- *   locks in its own code, or in a library outside the C library, is not interrupted at all.
+ *   gyre-preempt), which counts the locks that a coroutine holds. Without it a program that uses
+ * such locks in its own code, or in a library outside the C library, is not interrupted at all.
  *
  * Under a sanitizer, valgrind, a static C library, and on a processor without the code for it,
  * nothing is interrupted: there gyre_checkpoint, and the calls that may park, give way.
@@ -33,25 +33,24 @@ GYRE_BEGIN_DECLS
 
 /*
  * Between these two the calling coroutine is not interrupted; they nest, up to 65,535 deep. Keep
- * the section short: the worker's I/O, timers and other coroutines wait for its end. It may park: the
- * count is the coroutine's, and goes with it. gyre_preempt_on may give way at once, to the other
- * coroutines of this worker, when a quantum ran out meanwhile; the caller stays on its worker.
+ * the section short: the worker's other coroutines, its timers and I/O wait for its end, or for
+ * other workers. It may park: the count is the coroutine's, and goes with it. Where a quantum ran
+ * out meanwhile, the caller is interrupted soon after the section.
  *
- * Never fail; outside a coroutine they do nothing. gyre_preempt_on panics without a gyre_preempt_off
- * before it. Go: none (runtime.LockOSThread does not stop preemption either).
+ * Never park, never fail; outside a coroutine they do nothing. gyre_preempt_on panics without a
+ * gyre_preempt_off before it. Go: none (runtime.LockOSThread does not stop preemption either).
  */
 GYRE_API void gyre_preempt_off(void);
 GYRE_API void gyre_preempt_on(void);
 
 /*
  * A function that is not interrupted, nor what it calls: for code bound to its thread, or that must
- * not be split. `GYRE_NO_PREEMPT static int next_number(void) {...}`. Costs nothing at run time. It is
- * not inlined, and its last call is no jump. In the program and in libraries that gyre_preempt_allow
- * named.
+ * not be split. `GYRE_NO_PREEMPT static int next_number(void) {...}`. Costs nothing at run time. It
+ * is not inlined, and its last call is no jump. In the program and in libraries that
+ * gyre_preempt_allow named.
  */
 #if defined(__clang__)
-#define GYRE_NO_PREEMPT                                                                            \
-    __attribute__((noinline, section("gyre_no_preempt"), disable_tail_calls))
+#define GYRE_NO_PREEMPT __attribute__((noinline, section("gyre_no_preempt"), disable_tail_calls))
 #else
 #define GYRE_NO_PREEMPT                                                                            \
     __attribute__((noinline, noclone, section("gyre_no_preempt"),                                  \
@@ -83,8 +82,8 @@ static inline int gyre_checkpoint(void)
  * locks of its own, other than those libgyre-preempt counts, or with thread-local state, must not
  * be named.
  *
- * Returns 0; -EINVAL: no loaded object is there, or it is the C library, the dynamic linker or gyre;
- * -ENOMEM. Never parks; from any thread, before or during gyre_run; holds for the process.
+ * Returns 0; -EINVAL: no loaded object is there, or it is the C library, the dynamic linker or
+ * gyre; -ENOMEM. Never parks; from any thread, before or during gyre_run; holds for the process.
  */
 GYRE_API int gyre_preempt_allow(const void *address);
 

@@ -26,9 +26,10 @@ enum gyre_pinning {
  *
  * Environment variables override what the program asks for: GYRE_WORKERS, GYRE_PINNING (auto,
  * off, on), GYRE_STACK_SIZE (bytes, or with k or m), GYRE_RING_ENTRIES, GYRE_GRACE
- * (milliseconds), GYRE_SEED, GYRE_DEBUG (a list of topics: `ring` prints what was probed, `checks`
- * is explained in gyre/test.h). Nonsense in one of them makes gyre_run say which and return
- * -EINVAL.
+ * (milliseconds), GYRE_SEED, GYRE_QUANTUM and GYRE_WATCHDOG (a number with us, ms or s behind it;
+ * off), GYRE_DEBUG (a list of topics: `ring` prints what was probed, `checks` is explained in
+ * gyre/test.h, `preempt` prints what gyre_preempt_count tells when gyre_run ends). Nonsense in one
+ * of them makes gyre_run say which and return -EINVAL.
  */
 struct gyre_options {
     size_t size;               /* sizeof (struct gyre_options); set by GYRE_OPTIONS_INIT */
@@ -43,11 +44,18 @@ struct gyre_options {
                               the workers, rings and stacks of those who would not end;
                               zero: it reports them and aborts */
     uint64_t seed;         /* of every random choice; 0: a fresh one */
+    int64_t quantum;       /* ns that a coroutine may compute before the others have their turn
+                              (gyre/preempt.h), 100 us to 10 s; 0: 10 ms; negative: as long as it
+                              likes. Below 4 ms, for tests, it is not measured in CPU time, which the
+                              kernel counts by ticks, and sleeping workers are woken too */
+    int64_t watchdog;      /* ns after which a coroutine that holds its worker, and can't be
+                              interrupted, is reported by name and backtrace, once; at least 10 ms;
+                              0 or negative: never */
 };
 
 #define GYRE_OPTIONS_INIT                                                                          \
     {                                                                                              \
-        sizeof(struct gyre_options), 0, GYRE_PINNING_AUTO, 0, 0, 0, 0, 0                           \
+        sizeof(struct gyre_options), 0, GYRE_PINNING_AUTO, 0, 0, 0, 0, 0, 0, 0                     \
     }
 
 /*

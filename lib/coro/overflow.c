@@ -10,6 +10,7 @@
 #include "coro/overflow.h"
 
 #include "base/panic.h"
+#include "base/signal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -65,34 +66,9 @@ static bool is_overflow(void *address, const ucontext_t *context, struct stack_b
     return sp == 0 || (sp < (uintptr_t)(*block)->top && sp > low - size);
 }
 
-/* Does what the kernel would have done for the program's handler. */
-static void pass_on(int signal, siginfo_t *info, void *context, const struct sigaction *action)
-{
-    sigset_t before;
-
-    if (action->sa_flags & SA_RESETHAND) {
-        struct sigaction reset = {.sa_handler = SIG_DFL};
-
-        sigaction(signal, &reset, NULL);
-    }
-    pthread_sigmask(SIG_BLOCK, &action->sa_mask, &before);
-    if (action->sa_flags & SA_NODEFER) {
-        sigset_t self;
-
-        sigemptyset(&self);
-        sigaddset(&self, signal);
-        pthread_sigmask(SIG_UNBLOCK, &self, NULL);
-    }
-    if (action->sa_flags & SA_SIGINFO)
-        action->sa_sigaction(signal, info, context);
-    else
-        action->sa_handler(signal);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 static void handle(int signal, siginfo_t *info, void *context)
 {
-    const struct sigaction *action = &previous[signal == SIGSEGV ? 0 : 1];
+    struct sigaction *action = &previous[signal == SIGSEGV ? 0 : 1];
     struct stack_block *block;
     int saved = errno;
 
@@ -101,9 +77,8 @@ static void handle(int signal, siginfo_t *info, void *context)
         gyre_backtrace_print(2); /* without this function and the kernel's trampoline */
         abort();
     }
-    if ((action->sa_flags & SA_SIGINFO) ||
-        (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN)) {
-        pass_on(signal, info, context, action);
+    if (signal_has_handler(action)) {
+        gyre_signal_pass_on(signal, info, context, action);
     } else if (info->si_code > 0) {
         sigaction(signal, action, NULL); /* the instruction faults again */
     } else if (action->sa_handler == SIG_DFL) {

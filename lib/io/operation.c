@@ -20,6 +20,8 @@ enum { ROOM_TRIES = 16 };
  */
 static struct io_uring_sqe *make_room(struct worker *worker)
 {
+    if (worker->handling)
+        return NULL; /* completions may need memory: not in a signal handler */
     for (int i = 0; i < ROOM_TRIES; i++) {
         struct io_uring_sqe *sqe;
 

@@ -52,7 +52,7 @@ int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
     struct __kernel_timespec time;
     struct io_uring_getevents_arg argument = {0};
     unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-    unsigned pending;
+    unsigned pending, left;
     int result;
 
     if (unlikely(ring->wake_fd >= 0) && !arm_wake(ring))
@@ -73,10 +73,10 @@ int gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
      * EINTR and ETIME say that the wait ended; EBUSY and EAGAIN that memory or the completion queue
      * is short: whatever was accepted shows in the head that the kernel moved.
      */
-    ring->unsubmitted =
-        ring->uring.sq.sqe_tail - __atomic_load_n(ring->uring.sq.khead, __ATOMIC_ACQUIRE);
+    left = ring->uring.sq.sqe_tail - __atomic_load_n(ring->uring.sq.khead, __ATOMIC_ACQUIRE);
+    atomic_store_explicit(&ring->unsubmitted, left, memory_order_relaxed);
     (void)result;
-    return ring->unsubmitted ? -EAGAIN : 0;
+    return left ? -EAGAIN : 0;
 }
 
 unsigned gyre_ring_reap(struct ring *ring, void *worker)

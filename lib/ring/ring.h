@@ -24,6 +24,7 @@
 #include "base/spinlock.h"
 #include "ring/abi.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,8 +40,8 @@ struct ring_target {
 struct ring {
     struct io_uring uring;
     unsigned setup_flags;
-    unsigned unsubmitted; /* taken since the last enter that the kernel has not accepted */
-    bool send_msg_ring;   /* another thread may post here without a ring of its own */
+    _Atomic(unsigned) unsubmitted; /* taken since the last enter, not accepted by the kernel yet */
+    bool send_msg_ring;            /* another thread may post here without a ring of its own */
     bool no_iowait;
     int wake_fd;     /* eventfd under a multishot poll, where send_msg_ring is missing; else -1 */
     bool wake_armed; /* the poll is on; its final completion says that it must be armed again */
@@ -78,13 +79,19 @@ static inline uint64_t ring_user_data(struct ring_target *target, unsigned gener
     return (uint64_t)(uintptr_t)target | ((uint64_t)(generation & 0xffff) << 48);
 }
 
+/* Relaxed: the owner writes it, and others only want to know whether there are any. */
+static inline unsigned ring_unsubmitted(const struct ring *ring)
+{
+    return atomic_load_explicit(&ring->unsubmitted, memory_order_relaxed);
+}
+
 /* A submission entry, or NULL when the queue is full. */
 static inline struct io_uring_sqe *ring_take(struct ring *ring)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 
     if (likely(sqe))
-        ring->unsubmitted++;
+        atomic_store_explicit(&ring->unsubmitted, ring_unsubmitted(ring) + 1, memory_order_relaxed);
     return sqe;
 }
 

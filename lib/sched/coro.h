@@ -74,6 +74,7 @@ enum park_reason {
     PARK_GROUP,
     PARK_CONTEXT,
     PARK_TEST,
+    PARK_PREEMPTED,
 };
 
 /* The operation in flight: at most one a coroutine. lib/io fills it in. */
@@ -111,9 +112,11 @@ struct gyre_coro {
     uint8_t flags; /* GYRE_SPAWN_*, CORO_TELLS */
     uint8_t park_reason;
     bool carries; /* has state of its own that a switch must carry: exceptions, FPU control */
+    bool sliced;  /* was interrupted before */
     _Atomic(struct gyre_context *) context; /* ambient now */
     _Atomic(struct worker *) home;          /* whose ring the operation is on */
     struct worker *pinned;                  /* the only worker that may run it, or NULL */
+    uint16_t sections, locks; /* not to be interrupted: gyre_preempt_off, locks that it holds */
 
     _Alignas(CACHE_LINE) union {
         struct fifo_link fifo;     /* while runnable */
@@ -130,6 +133,7 @@ struct gyre_coro {
     gyre_fn fn;
     void *arg;
     struct coro_end at_end; /* with CORO_TELLS */
+    uintptr_t entry;        /* the frame of gyre_coro_entry: the program's are below */
     uint64_t id;
     const char *site; /* "file:line", NUL, name */
     const char *name; /* or NULL: the site's */

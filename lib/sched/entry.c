@@ -10,6 +10,7 @@ void gyre_coro_entry(void *argument)
 {
     struct gyre_coro *self = argument;
 
+    self->entry = (uintptr_t)__builtin_frame_address(0);
     handover_arrive(self);
     self->result = self->fn(self->arg);
     gyre_coro_finish(self);

@@ -53,7 +53,7 @@ static inline struct switch_frame *handover_next(struct worker *worker)
     struct gyre_coro *next = NULL;
 
     if (likely(!count_pick(worker)))
-        next = pick_local(worker);
+        next = pick_local(worker, false);
     worker->running = next;
     return next ? &next->frame : &worker->loop;
 }

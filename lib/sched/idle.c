@@ -145,6 +145,35 @@ static struct gyre_coro *steal_from(struct worker *worker, struct worker *victim
     return coro;
 }
 
+static size_t load_of(struct worker *worker)
+{
+    return deque_count(&worker->deque) + fifo_count(&worker->fifo) +
+           atomic_load_explicit(&worker->preempt.count, memory_order_relaxed);
+}
+
+struct gyre_coro *gyre_idle_balance(struct worker *worker)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    size_t own = load_of(worker);
+
+    for (unsigned i = 1; i < runtime->worker_count; i++) {
+        struct worker *victim = &runtime->workers[(worker->index + i) % runtime->worker_count];
+        struct gyre_coro *coro;
+        void *item;
+
+        /* It runs one besides, this worker none. */
+        if (load_of(victim) < own + 1)
+            continue;
+        item = gyre_deque_steal(&victim->deque);
+        if (item && item != DEQUE_RETRY)
+            return item;
+        coro = steal_fifo(worker, victim);
+        if (coro)
+            return coro;
+    }
+    return NULL;
+}
+
 static struct gyre_coro *search(struct worker *worker)
 {
     struct gyre_runtime *runtime = gyre_runtime_instance;
@@ -230,6 +259,19 @@ static void retract_sleep(struct worker *worker, bool search_on)
     }
 }
 
+/* The watchdog sleeps while all workers do. */
+static void wake_watchdog(void)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    uint32_t asleep = WATCHDOG_ASLEEP;
+
+    /* Seq_cst: after this worker's state, or its waker, changed; pairs with gyre_watchdog_wait. */
+    if (unlikely(atomic_load_explicit(&runtime->watchdog, memory_order_seq_cst) == asleep) &&
+        atomic_compare_exchange_strong_explicit(&runtime->watchdog, &asleep, WATCHDOG_LOOKING,
+                                                memory_order_seq_cst, memory_order_relaxed))
+        gyre_run_attend(runtime);
+}
+
 static void sleep_until_woken(struct worker *worker)
 {
     int64_t next, timeout = -1;
@@ -247,6 +289,7 @@ static void sleep_until_woken(struct worker *worker)
     }
     gyre_ring_enter(&worker->ring, true, timeout);
     retract_sleep(worker, false);
+    wake_watchdog();
 }
 
 struct gyre_coro *gyre_idle_find(struct worker *worker)

@@ -13,6 +13,12 @@
 
 enum { RING_ENTRIES_MIN = 4, RING_ENTRIES_MAX = 32768 };
 
+#define QUANTUM_DEFAULT (10 * GYRE_MILLISECOND)
+#define QUANTUM_MIN     (100 * GYRE_MICROSECOND)
+#define QUANTUM_MAX     (10 * GYRE_SECOND)
+#define WATCHDOG_MIN    (10 * GYRE_MILLISECOND)
+#define WATCHDOG_MAX    GYRE_HOUR
+
 /* What version 0.1 had. */
 #define OPTIONS_LEAST (offsetof(struct gyre_options, seed) + sizeof(uint64_t))
 
@@ -47,6 +53,48 @@ static bool parse(const char *text, uint64_t low, uint64_t high, bool scaled, ui
         return false;
     *number = value;
     return true;
+}
+
+/* A number with its unit, or "off", which is stored as -1. */
+static bool parse_duration(const char *text, int64_t low, int64_t high, int64_t *duration)
+{
+    static const struct {
+        const char *name;
+        int64_t unit;
+    } units[] = {{"us", GYRE_MICROSECOND}, {"ms", GYRE_MILLISECOND}, {"s", GYRE_SECOND}};
+    char number[24];
+    size_t digits = strspn(text, "0123456789");
+    uint64_t value;
+
+    if (!strcmp(text, "off")) {
+        *duration = -1;
+        return true;
+    }
+    if (digits >= sizeof number)
+        return false;
+    memcpy(number, text, digits);
+    number[digits] = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+        if (strcmp(text + digits, units[i].name) ||
+            !parse(number, 0, (uint64_t)(high / units[i].unit), false, &value))
+            continue;
+        *duration = (int64_t)value * units[i].unit;
+        return *duration >= low;
+    }
+    return false;
+}
+
+static int read_durations(struct gyre_options *options)
+{
+    const char *text;
+
+    if ((text = getenv("GYRE_QUANTUM")) &&
+        !parse_duration(text, QUANTUM_MIN, QUANTUM_MAX, &options->quantum))
+        return refuse("GYRE_QUANTUM", text, "off, or 100us to 10s, with us, ms or s behind it");
+    if ((text = getenv("GYRE_WATCHDOG")) &&
+        !parse_duration(text, WATCHDOG_MIN, WATCHDOG_MAX, &options->watchdog))
+        return refuse("GYRE_WATCHDOG", text, "off, or at least 10ms, with us, ms or s behind it");
+    return 0;
 }
 
 static int read_environment(struct gyre_options *options)
@@ -89,7 +137,7 @@ static int read_environment(struct gyre_options *options)
             return refuse("GYRE_SEED", text, "a number from 1");
         options->seed = number;
     }
-    return 0;
+    return read_durations(options);
 }
 
 static int read_debug(struct debug_topics *debug)
@@ -104,8 +152,10 @@ static int read_debug(struct debug_topics *debug)
             debug->ring = true;
         else if (length == 6 && !memcmp(text, "checks", 6))
             debug->checks = true;
+        else if (length == 7 && !memcmp(text, "preempt", 7))
+            debug->preempt = true;
         else if (length)
-            return refuse("GYRE_DEBUG", text, "topics separated by commas: ring, checks");
+            return refuse("GYRE_DEBUG", text, "topics separated by commas: ring, checks, preempt");
         text += length + (text[length] == ',');
     }
     return 0;
@@ -124,6 +174,12 @@ static int check(const struct gyre_options *options)
     else if (options->ring_entries &&
              (options->ring_entries < RING_ENTRIES_MIN || options->ring_entries > RING_ENTRIES_MAX))
         wrong = "ring_entries: 4 to 32768";
+    else if (options->quantum > 0 &&
+             (options->quantum < QUANTUM_MIN || options->quantum > QUANTUM_MAX))
+        wrong = "quantum: 100 us to 10 s";
+    else if (options->watchdog > 0 &&
+             (options->watchdog < WATCHDOG_MIN || options->watchdog > WATCHDOG_MAX))
+        wrong = "watchdog: 10 ms to an hour";
     if (!wrong)
         return 0;
     gyre_message("cannot start: an option makes no sense; %s", wrong);
@@ -155,5 +211,7 @@ int gyre_options_resolve(struct gyre_options *options, const struct gyre_options
         options->ring_entries = 256;
     if (!options->grace)
         options->grace = 5 * GYRE_SECOND;
+    if (!options->quantum)
+        options->quantum = QUANTUM_DEFAULT;
     return error;
 }

@@ -9,7 +9,7 @@
 enum { WORKERS_MAX = 1024 };
 
 struct debug_topics {
-    bool ring, checks;
+    bool ring, checks, preempt;
 };
 
 /* What a test wants of the scheduler besides, and what came of it. */

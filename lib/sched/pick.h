@@ -89,17 +89,26 @@ pick_from_queues(struct worker *worker, bool alone)
     return coro ? coro : take_slot(worker, alone);
 }
 
-static inline struct gyre_coro *pick_local(struct worker *worker)
+/* polled: see gyre_preempt_pick. */
+static inline struct gyre_coro *pick_local(struct worker *worker, bool polled)
 {
+    if (unlikely(worker->pressed))
+        return gyre_preempt_pick(worker, polled);
     return worker->alone ? pick_from_queues(worker, true) : pick_from_queues(worker, false);
+}
+
+/* Whether something can run here that was not preempted. */
+static inline bool has_quick_work(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->slot, memory_order_relaxed) ||
+           deque_count(&worker->deque) || fifo_count(&worker->fifo) || worker->private_first ||
+           worker->shuffle.count;
 }
 
 /* Whether something can run here, besides the caller. */
 static inline bool has_local_work(struct worker *worker)
 {
-    return atomic_load_explicit(&worker->slot, memory_order_relaxed) ||
-           deque_count(&worker->deque) || fifo_count(&worker->fifo) || worker->private_first ||
-           worker->shuffle.count;
+    return has_quick_work(worker) || worker->pressed;
 }
 
 /* Counts a pick; true: it is time to poll. */

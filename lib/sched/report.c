@@ -27,6 +27,7 @@ static const char *const park_words[] = {
     [PARK_GROUP] = "waiting for a group",
     [PARK_CONTEXT] = "waiting for a context's function",
     [PARK_TEST] = "in gyre_test_wait",
+    [PARK_PREEMPTED] = "computing",
 };
 
 const char *gyre_park_words(unsigned reason)

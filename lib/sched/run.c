@@ -94,6 +94,7 @@ static int start_on_thread(struct worker *worker)
     gyre_worker_set_current(worker);
     worker->exceptions = exceptions_globals();
     fpu_control_save(&worker->fpu);
+    gyre_tick_start(worker);
     return 0;
 }
 
@@ -132,6 +133,7 @@ static void *worker_thread(void *argument)
         report_and_wait(runtime, 1);
     }
     if (!worker->start_error) {
+        gyre_tick_stop(worker);
         gyre_overflow_thread_exit();
         gyre_ring_destroy(&worker->ring);
     }
@@ -285,8 +287,10 @@ static int create_runtime(struct gyre_runtime **created, const struct gyre_optio
     runtime->settings = settings;
     if (!runtime->options.seed)
         runtime->options.seed = fresh_seed();
-    if (settings)
+    if (settings) {
         settings->seed = runtime->options.seed;
+        runtime->options.quantum = -1; /* a test's schedule is its seed's */
+    }
     runtime->next_id = 1;
     error = create_parts(runtime);
     if (error)
@@ -412,7 +416,8 @@ static size_t await_end(struct gyre_runtime *runtime)
             return count;
         gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
         /* Nobody signals the last end: it would cost every coroutine's. */
-        futex_wait(&runtime->phase, PHASE_STOPPING, GYRE_MILLISECOND);
+        gyre_watchdog_wait(runtime, atomic_load_explicit(&runtime->attention, memory_order_seq_cst),
+                           GYRE_MILLISECOND);
     }
     return 0;
 }
@@ -464,7 +469,7 @@ static void await_main(struct gyre_runtime *runtime)
             gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
             timeout = GYRE_MILLISECOND;
         }
-        futex_wait(&runtime->attention, attention, timeout);
+        gyre_watchdog_wait(runtime, attention, timeout);
     }
 }
 
@@ -549,10 +554,16 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
     gyre_children_set_original(runtime->pinned ? &runtime->cpus : NULL, &mask);
     result = gyre_overflow_install(&runtime->stacks, report_overflow);
     if (!result)
+        result = gyre_preempt_start(runtime);
+    if (!result) {
         result = run(runtime, call, debug);
+        if (debug.preempt)
+            gyre_preempt_describe(runtime);
+    }
     /* Only the shutdown leaves the phase at STOPPING: then threads still use all of this. */
     if (atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPING)
         return result;
+    gyre_preempt_stop(runtime);
     gyre_overflow_remove();
     gyre_children_set_original(NULL, NULL);
     gyre_runtime_instance = NULL;

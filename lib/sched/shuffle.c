@@ -62,7 +62,7 @@ struct gyre_coro *gyre_shuffle_pick(struct worker *worker)
         return pick_alone(worker);
     worker->turn = random_below(&worker->random, 4);
     worker->slot_streak = random_below(&worker->random, 2) ? SLOT_STREAK : 0;
-    coro = pick_local(worker);
+    coro = pick_local(worker, false);
     worker->slot_streak = SLOT_STREAK; /* so that nobody is passed the processor past the others */
     return coro;
 }

@@ -120,6 +120,8 @@ static void set_up(struct gyre_coro *coro, struct worker *worker, const char *si
     coro->flags = options ? (uint8_t)options->flags : 0;
     coro->pinned = options ? pinned_to(runtime, worker, options) : NULL;
     coro->locals = NULL;
+    coro->sliced = false;
+    coro->sections = coro->locks = 0;
     coro->park_reason = PARK_NONE;
     coro->carries = exceptions_exist() || coro->flags & GYRE_SPAWN_SAVE_FPU;
     coro->exceptions = (struct exceptions_state){0};

@@ -77,7 +77,8 @@ void gyre_ready_later(struct worker *worker, struct gyre_coro *coro)
 /* The deque may have to grow, and fail; the FIFO never does. */
 static void push_deque(struct worker *worker, struct gyre_coro *coro)
 {
-    if (unlikely(deque_push(&worker->deque, coro)))
+    /* In a signal handler the deque can't grow. */
+    if (unlikely(worker->handling) || unlikely(deque_push(&worker->deque, coro)))
         fifo_push(&worker->fifo, &coro->link.fifo);
     if (!worker->alone) {
         full_barrier();
@@ -164,14 +165,14 @@ static bool has_spare_work(struct worker *worker)
 {
     size_t count = deque_count(&worker->deque) + fifo_count(&worker->fifo);
 
-    return count > 1 || (count && (worker->private_first ||
+    return count > 1 || (count && (worker->private_first || worker->pressed ||
                                    atomic_load_explicit(&worker->slot, memory_order_relaxed)));
 }
 
 /*
  * An enter is a system call: while there is work at hand, submissions wait for company, but for
- * POLLS_HELD polls at most. A worker that is alone and has nothing to run leaves the submitting to
- * the enter it sleeps in.
+ * POLLS_HELD polls at most, and not while one computes who was preempted. A worker that is alone
+ * and has nothing to run leaves the submitting to the enter it sleeps in.
  */
 static bool should_enter(struct worker *worker)
 {
@@ -179,11 +180,11 @@ static bool should_enter(struct worker *worker)
 
     if (ring_wants_enter(ring))
         return true;
-    if (!ring->unsubmitted)
+    if (!ring_unsubmitted(ring))
         return false;
-    if (!has_local_work(worker))
-        return !worker->alone;
-    return ring->unsubmitted >= ring->uring.sq.ring_entries / 2 ||
+    if (!has_quick_work(worker))
+        return !worker->alone || worker->pressed;
+    return ring_unsubmitted(ring) >= ring->uring.sq.ring_entries / 2 ||
            ++worker->polls_held >= POLLS_HELD;
 }
 
@@ -194,6 +195,8 @@ static void poll_all(struct worker *worker)
 {
     unsigned woken = 0;
 
+    if (unlikely(atomic_load_explicit(&worker->preempt.pending, memory_order_relaxed)))
+        gyre_preempt_forget(worker);
     if (!mailbox_empty(&worker->mailbox))
         drain_mailbox(worker);
     if (!inject_empty(&worker->inject) || !inject_empty(&worker->own))
@@ -205,6 +208,8 @@ static void poll_all(struct worker *worker)
         gyre_ring_enter(&worker->ring, false, 0);
     }
     woken += gyre_ring_reap(&worker->ring, worker);
+    if (unlikely(atomic_load_explicit(&gyre_runtime_instance->stuck, memory_order_relaxed)))
+        gyre_watchdog_help(worker);
     /* What they made ready told nobody; one alone runs next, here. */
     if (woken && !worker->alone && has_spare_work(worker)) {
         full_barrier();
@@ -226,7 +231,7 @@ static struct gyre_coro *pick_polled(struct worker *worker)
         if (coro == DEQUE_RETRY)
             coro = NULL;
     }
-    return coro ? coro : pick_local(worker);
+    return coro ? coro : pick_local(worker, true);
 }
 
 void gyre_worker_loop(struct worker *worker)
@@ -273,6 +278,7 @@ int gyre_worker_init(struct worker *worker, struct gyre_runtime *runtime, unsign
             gyre_shuffle_start(worker);
     }
     worker->private_last = &worker->private_first;
+    worker->preempt.last = &worker->preempt.first;
     worker->budget = 1;
     gyre_timers_init(&worker->timers, clock_now());
     inject_init(&worker->inject);

@@ -21,6 +21,7 @@
 #include "sched/cpus.h"
 #include "sched/deque.h"
 #include "sched/pace.h"
+#include "sched/preempt.h"
 #include "sched/shuffle.h"
 
 #include <gyre/coro.h>
@@ -59,6 +60,8 @@ struct worker {
     unsigned turn;       /* picks that were not the slot's: whose turn it is */
     bool alone;          /* the only worker: nobody steals */
     bool searching;      /* counted as such in the idle word */
+    bool pressed;        /* some were preempted: gyre_preempt_pick picks */
+    bool handling;       /* a signal handler is at work: no memory may be allocated */
     unsigned index;
     uint64_t next_id, last_id;
     struct switch_frame loop;
@@ -74,6 +77,7 @@ struct worker {
     void (*cleanup)(struct worker *worker); /* of those, when the runtime ends; or NULL */
     struct close_request *closers;          /* under the ring's reap lock: lib/io */
     struct shuffle shuffle;
+    struct preemption preempt;
     bool quiet;     /* in a test, and alone: quiet.c has a say before it sleeps */
     bool broken_up; /* everything was cancelled, for nothing would ever have happened */
     pthread_t thread;
@@ -104,6 +108,11 @@ struct gyre_runtime {
     _Atomic(uint32_t) reported;  /* threads that started, well or not, and left the loop: a futex */
     _Atomic(uint32_t) attention; /* grows when gyre_run's thread has something to do: a futex */
     _Atomic(uint32_t) go;        /* 1: run; 2: end: a futex */
+    _Atomic(uint32_t) stuck;     /* how many workers are: the others look after them */
+    _Atomic(uint32_t) watchdog;  /* enum watchdog_state */
+    unsigned quiet_looks;        /* the watchdog's, in a row, that found all asleep */
+    _Atomic(struct text_map *) text;
+    _Atomic(const char *) cooperative; /* why nothing is interrupted, or NULL */
 
     /* Idle word: workers asleep above, workers searching below. See idle.c. */
     _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) idle;
@@ -116,6 +125,9 @@ struct gyre_runtime {
     _Atomic(uint32_t) foreigners; /* threads that are no workers, in here: see foreign_enter */
     _Atomic(int) main_result;
 };
+
+/* Asleep: whoever wakes up from an idle machine wakes it (gyre_watchdog_wait). */
+enum watchdog_state { WATCHDOG_LOOKING, WATCHDOG_ASLEEP };
 
 enum runtime_phase { PHASE_RUNNING, PHASE_STOPPING, PHASE_STOPPED };
 
@@ -220,6 +232,15 @@ void gyre_wake_one(void); /* work was queued: one sleeper, unless one searches *
 void gyre_worker_notify(struct worker *worker); /* something for this worker: wake it if asleep */
 struct gyre_coro *gyre_idle_find(struct worker *worker); /* search; NULL: poll again */
 void gyre_idle_stop_searching(struct worker *worker);
+
+/* Before a busy worker lets one compute: a runnable one of a worker that has two more than this, so
+ * that those which can't move once they were interrupted begin evenly; or NULL. */
+struct gyre_coro *gyre_idle_balance(struct worker *worker);
+
+/* watchdog.c: gyre_run's thread. Returns after a while, or when attention is no longer that. */
+void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_t timeout);
+/* What stuck workers can't do: their completions, timers and just-woken ones come to this one. */
+void gyre_watchdog_help(struct worker *worker);
 
 static inline uint32_t idle_searching(uint64_t idle)
 {

@@ -42,7 +42,7 @@ static int hog(void *unused)
     while (atomic_load(&handle.coro->wait) != WAIT_OPERATION)
         gyre_yield();
     /* What is taken but not submitted yet nobody else can bring to the kernel. */
-    while (worker_current()->ring.unsubmitted)
+    while (ring_unsubmitted(&worker_current()->ring))
         gyre_yield();
     atomic_store(&stuck, true);
     while (!atomic_load(&let_go))

@@ -310,8 +310,8 @@ Test(environment, nonsense_is_named_and_refused)
     nonsense("GYRE_GRACE", "1s", "milliseconds");
     nonsense("GYRE_GRACE", "9223372036854775807", "milliseconds");
     nonsense("GYRE_SEED", "0", "a number from 1");
-    nonsense("GYRE_DEBUG", "rings", "topics separated by commas: ring, checks");
-    nonsense("GYRE_DEBUG", "all,ring", "topics separated by commas: ring, checks");
+    nonsense("GYRE_DEBUG", "rings", "topics separated by commas: ring, checks, preempt");
+    nonsense("GYRE_DEBUG", "all,ring", "topics separated by commas: ring, checks, preempt");
 }
 
 Test(environment, overrides_the_program)

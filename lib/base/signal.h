@@ -1,0 +1,21 @@
+/*
+ * Handing a signal on to the handler that the program had before ours.
+ */
+#ifndef GYRE_LIB_BASE_SIGNAL_H
+#define GYRE_LIB_BASE_SIGNAL_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* Whether there is a function to call. */
+static inline bool signal_has_handler(const struct sigaction *action)
+{
+    return (action->sa_flags & SA_SIGINFO) ||
+           (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+/* Calls it as the kernel would have: with its mask, its SA_RESETHAND and SA_NODEFER. In a handler
+ * of that signal. action is changed by SA_RESETHAND. */
+void gyre_signal_pass_on(int signal, siginfo_t *info, void *context, struct sigaction *action);
+
+#endif

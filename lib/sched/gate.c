@@ -1,0 +1,221 @@
+/*
+ * The gate: may this coroutine be interrupted at this instruction? docs/preemption.md tells for
+ * each condition what goes wrong without it, and which test shows that.
+ *
+ * All runs in a signal handler. What it reads of the coroutine and the worker belongs to the
+ * interrupted thread, which stands still.
+ *
+ * Callers. A function of a library somewhere up the stack (qsort, pthread_once, the dynamic linker)
+ * may hold locks, or be half-way through its data. Each word from the stack pointer to the
+ * coroutine's entry is looked at: what looks like an address in such code refuses. That finds every
+ * return address, whatever the frames' sizes and whether or not there is unwinding information; and
+ * also stale ones in buffers that nobody filled. So after REFUSALS of the same coroutine an
+ * unwinder walks the frames one by one, and its word counts if it arrives at the entry.
+ */
+#include "coro/preempt.h"
+#include "sched/worker.h"
+
+#include <string.h>
+#include <unwind.h>
+
+enum {
+    SCAN_MAX = 256 << 10, /* bytes of stack: some 50 us */
+    REFUSALS = 3,
+    FRAMES_MAX = 256,
+    ENTRY_FRAME_MAX = 512, /* gyre_coro_entry's own */
+    OWN_ROOM = 2048        /* what gyre_preempt_here and the switch take */
+};
+
+/* --- the map, kept while it is read ------------------------------------------------------------
+ */
+
+static const struct text_map *begin_reading(struct worker *worker)
+{
+    _Atomic(struct text_map *) *text = &gyre_runtime_instance->text;
+    struct text_map *map = atomic_load_explicit(text, memory_order_relaxed), *again;
+
+    for (;;) {
+        /* Seq_cst, both: either who replaces it sees this mark, or the new one is seen here; pairs
+         * with publish_map. */
+        atomic_store_explicit(&worker->preempt.reading, map, memory_order_seq_cst);
+        again = atomic_load_explicit(text, memory_order_seq_cst);
+        if (again == map)
+            return map;
+        map = again;
+    }
+}
+
+static void end_reading(struct worker *worker)
+{
+    /* Release: the last look; pairs with is_read. */
+    atomic_store_explicit(&worker->preempt.reading, NULL, memory_order_release);
+}
+
+/* --- callers -----------------------------------------------------------------------------------
+ */
+
+static bool on_own_stack(const struct gyre_coro *coro, uintptr_t sp)
+{
+    return sp >= (uintptr_t)coro->stack.low && sp < coro->entry;
+}
+
+/* The words of a stack are read whatever they are to the compiler. */
+static uintptr_t word_at(uintptr_t address)
+{
+    uintptr_t word;
+
+    memcpy(&word, (const void *)address, sizeof word);
+    return word;
+}
+
+/* Whether a word from sp to the entry is an address in one of these kinds (bits). */
+static bool finds(const struct text_map *map, const struct gyre_coro *coro, uintptr_t sp,
+                  unsigned kinds)
+{
+    for (uintptr_t at = sp & ~(sizeof(uintptr_t) - 1); at < coro->entry; at += sizeof(uintptr_t))
+        /* A call that is a function's last instruction returns behind it. */
+        if (kinds >> text_kind_at(map, word_at(at) - 1) & 1)
+            return true;
+    return false;
+}
+
+struct walk {
+    const struct text_map *map;
+    const struct gyre_coro *coro;
+    uintptr_t pc;
+    unsigned frames;
+    bool interrupted; /* the interrupted frame has been passed */
+    bool arrived;
+};
+
+static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *frame, void *argument)
+{
+    struct walk *walk = argument;
+    int exact = 0;
+    uintptr_t pc = _Unwind_GetIPInfo(frame, &exact), sp = _Unwind_GetCFA(frame);
+
+    if (++walk->frames > FRAMES_MAX)
+        return _URC_END_OF_STACK;
+    if (!walk->interrupted) {
+        walk->interrupted = exact && pc == walk->pc;
+        return _URC_NO_REASON;
+    }
+    switch (text_kind_at(walk->map, exact ? pc : pc - 1)) {
+    case TEXT_PROGRAM:
+        return _URC_NO_REASON;
+    case TEXT_ENTRY:
+        walk->arrived = sp <= walk->coro->entry && sp + ENTRY_FRAME_MAX > walk->coro->entry;
+        return walk->arrived ? _URC_END_OF_STACK : _URC_NO_REASON;
+    default:
+        return _URC_END_OF_STACK;
+    }
+}
+
+/* From the handler through the interrupted frame: the unwinder knows the signal frame between. */
+static bool unwinds_to_entry(const struct text_map *map, const struct gyre_coro *coro, uintptr_t pc)
+{
+    struct walk walk = {.map = map, .coro = coro, .pc = pc};
+
+    _Unwind_Backtrace(walk_frame, &walk);
+    return walk.arrived;
+}
+
+/* How often in a row this coroutine has been refused for its callers, this time included. */
+static unsigned refusals(struct worker *worker)
+{
+    struct preemption *preempt = &worker->preempt;
+    uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
+
+    if (preempt->refused_progress != progress)
+        preempt->refusals = 0;
+    preempt->refused_progress = progress;
+    return ++preempt->refusals;
+}
+
+static int check_callers(struct worker *worker, const struct text_map *map,
+                         const struct gyre_coro *coro, const ucontext_t *context)
+{
+    const unsigned forbidden = 1u << TEXT_LIBRARY | 1u << TEXT_RUNTIME | 1u << TEXT_GUARDED;
+    uintptr_t sp = preempt_sp(context);
+    bool deep = coro->entry - sp > SCAN_MAX;
+
+    if (!deep && !finds(map, coro, sp, forbidden))
+        return GATE_OPEN;
+    if (refusals(worker) > REFUSALS && unwinds_to_entry(map, coro, preempt_pc(context))) {
+        preempt_count_one(&worker->preempt.confirmed);
+        return GATE_OPEN;
+    }
+    return deep ? GYRE_REFUSED_DEEP : GYRE_REFUSED_CALLER;
+}
+
+/* --- the gate ----------------------------------------------------------------------------------
+ */
+
+static int check_place(const struct text_map *map, uintptr_t pc)
+{
+    switch (text_kind_at(map, pc)) {
+    case TEXT_PROGRAM:
+        return GATE_OPEN;
+    case TEXT_RUNTIME:
+    case TEXT_ENTRY:
+        return GYRE_REFUSED_RUNTIME;
+    case TEXT_GUARDED:
+        return GYRE_REFUSED_SECTION;
+    default:
+        return GYRE_REFUSED_LIBRARY;
+    }
+}
+
+static bool has_own_mask(const struct worker *worker, const ucontext_t *context)
+{
+    return memcmp(&context->uc_sigmask, &worker->preempt.mask, sizeof worker->preempt.mask) != 0;
+}
+
+static int check(struct worker *worker, const struct text_map *map, struct gyre_coro *coro,
+                 const ucontext_t *context)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+    uintptr_t sp = preempt_sp(context);
+    int place = check_place(map, preempt_pc(context));
+
+    if (place == GYRE_REFUSED_RUNTIME)
+        return place; /* before all else: only here the coroutine may be about to change */
+    if (atomic_load_explicit(&runtime->cooperative, memory_order_relaxed) ||
+        gyre_text_map_stale(map))
+        return GYRE_REFUSED_MODE;
+    if (place != GATE_OPEN)
+        return place;
+    if (coro->sections)
+        return GYRE_REFUSED_SECTION;
+    if (coro->locks)
+        return GYRE_REFUSED_LOCK;
+    if (has_own_mask(worker, context))
+        return GYRE_REFUSED_MASK;
+    if (!on_own_stack(coro, sp) || sp - (uintptr_t)coro->stack.low < gyre_preempt_room() + OWN_ROOM)
+        return GYRE_REFUSED_STACK;
+    if (!gyre_preempt_can_save(context))
+        return GYRE_REFUSED_STATE;
+    return check_callers(worker, map, coro, context);
+}
+
+int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context)
+{
+    const struct text_map *map = begin_reading(worker);
+    int refusal = check(worker, map, coro, context);
+
+    end_reading(worker);
+    return refusal;
+}
+
+bool gyre_gate_outside_runtime(struct worker *worker, struct gyre_coro *coro,
+                               const ucontext_t *context)
+{
+    const struct text_map *map = begin_reading(worker);
+    uintptr_t sp = preempt_sp(context);
+    int place = check_place(map, preempt_pc(context));
+    bool outside = place != GYRE_REFUSED_RUNTIME && on_own_stack(coro, sp) &&
+                   coro->entry - sp <= SCAN_MAX && !finds(map, coro, sp, 1u << TEXT_RUNTIME);
+
+    end_reading(worker);
+    return outside;
+}

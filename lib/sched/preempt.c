@@ -1,0 +1,197 @@
+/* Giving way, and whose turn it is then; preempt.h says how it hangs together. */
+#include "base/panic.h"
+#include "coro/preempt.h"
+#include "sched/handover.h"
+#include "sched/park.h"
+
+#include <gyre/coro.h>
+
+#include <errno.h>
+
+uint32_t gyre_checkpoint_wanted;
+
+/* --- asking to give way ------------------------------------------------------------------------
+ */
+
+void gyre_preempt_ask(struct worker *worker)
+{
+    if (gyre_runtime_instance->options.quantum < 0)
+        return;
+    /* Relaxed, here and below: a hint, on which nothing else depends. */
+    if (!atomic_exchange_explicit(&worker->preempt.pending, 1, memory_order_relaxed))
+        __atomic_fetch_add(&gyre_checkpoint_wanted, 1, __ATOMIC_RELAXED);
+}
+
+void gyre_preempt_forget(struct worker *worker)
+{
+    if (atomic_exchange_explicit(&worker->preempt.pending, 0, memory_order_relaxed))
+        __atomic_fetch_sub(&gyre_checkpoint_wanted, 1, __ATOMIC_RELAXED);
+}
+
+static void append(struct worker *worker, struct gyre_coro *coro)
+{
+    struct preemption *preempt = &worker->preempt;
+
+    coro->link.fifo.next = NULL;
+    worker->pressed = true;
+    *preempt->last = &coro->link.fifo;
+    preempt->last = &coro->link.fifo.next;
+    preempt->relief = atomic_load_explicit(&preempt->ticks, memory_order_relaxed);
+    preempt->fresh = !coro->sliced;
+    coro->sliced = true;
+    /* Relaxed: others only estimate by it. */
+    atomic_store_explicit(&preempt->count,
+                          atomic_load_explicit(&preempt->count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static void commit_preempted(struct worker *worker, struct gyre_coro *self, void *unused)
+{
+    (void)unused;
+    append(worker, self);
+}
+
+/* Who gave way by itself may go where there is room. */
+static void commit_gave_way(struct worker *worker, struct gyre_coro *self, void *unused)
+{
+    uint64_t idle = atomic_load_explicit(&gyre_runtime_instance->idle, memory_order_relaxed);
+
+    (void)unused;
+    if (worker->alone || self->pinned || !idle_sleeping(idle)) {
+        append(worker, self);
+        return;
+    }
+    gyre_ready_later(worker, self);
+    full_barrier();
+    gyre_wake_one();
+}
+
+static void give_way(struct worker *worker, commit_fn commit)
+{
+    worker->next_poll = 0; /* I/O first */
+    handover_park(worker, PARK_PREEMPTED, commit, NULL);
+    worker = worker_current();
+    /* From here on a whole quantum. */
+    worker->preempt.seen = atomic_load_explicit(&worker->progress, memory_order_relaxed);
+}
+
+int gyre_checkpoint_slow(void)
+{
+    struct worker *worker = worker_current();
+    struct gyre_coro *self = coro_current();
+
+    if (!self || !atomic_load_explicit(&worker->preempt.pending, memory_order_relaxed))
+        return 0;
+    preempt_count_one(&worker->preempt.gave_way);
+    gyre_preempt_forget(worker);
+    give_way(worker, commit_gave_way);
+    return coro_error(self);
+}
+
+/* It returns on the same thread: errno's address may be kept over it, errno's value not. */
+void gyre_preempt_here(void)
+{
+    int saved = errno;
+
+    give_way(worker_current(), commit_preempted);
+    errno = saved;
+}
+
+/* --- whose turn --------------------------------------------------------------------------------
+ */
+
+static struct gyre_coro *take_preempted(struct worker *worker)
+{
+    struct preemption *preempt = &worker->preempt;
+    struct fifo_link *link = preempt->first;
+
+    preempt->first = link->next;
+    if (!link->next) {
+        preempt->last = &preempt->first;
+        worker->pressed = false;
+    }
+    preempt->relief = atomic_load_explicit(&preempt->ticks, memory_order_relaxed);
+    atomic_store_explicit(&preempt->count,
+                          atomic_load_explicit(&preempt->count, memory_order_relaxed) - 1,
+                          memory_order_relaxed);
+    return container_of(link, struct gyre_coro, link.fifo);
+}
+
+static struct gyre_coro *pick_quick(struct worker *worker)
+{
+    struct gyre_coro *coro;
+
+    if (worker->preempt.fresh) {
+        coro = take_fifo(worker, worker->alone);
+        if (coro)
+            return coro;
+    }
+    return worker->alone ? pick_from_queues(worker, true) : pick_from_queues(worker, false);
+}
+
+struct gyre_coro *gyre_preempt_pick(struct worker *worker, bool polled)
+{
+    struct preemption *preempt = &worker->preempt;
+    bool due = atomic_load_explicit(&preempt->ticks, memory_order_relaxed) != preempt->relief;
+    struct gyre_coro *coro;
+
+    if (!due) {
+        coro = pick_quick(worker);
+        if (coro)
+            return coro;
+    }
+    if (!polled)
+        return NULL;
+    coro = worker->alone ? NULL : gyre_idle_balance(worker);
+    return coro ? coro : take_preempted(worker);
+}
+
+/* --- sections ----------------------------------------------------------------------------------
+ */
+
+void gyre_preempt_off(void)
+{
+    struct gyre_coro *self = coro_current();
+
+    if (!self)
+        return;
+    if (unlikely(self->sections == UINT16_MAX))
+        gyre_panic("gyre_preempt_off nested too deep");
+    self->sections++;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void gyre_preempt_on(void)
+{
+    struct gyre_coro *self = coro_current();
+    struct worker *worker;
+
+    if (!self)
+        return;
+    if (unlikely(!self->sections))
+        gyre_panic("gyre_preempt_on without gyre_preempt_off");
+    atomic_signal_fence(memory_order_seq_cst);
+    if (--self->sections)
+        return;
+    worker = worker_current();
+    if (unlikely(atomic_load_explicit(&worker->preempt.pending, memory_order_relaxed)))
+        gyre_tick_retry(worker);
+}
+
+/* By libgyre-preempt. A lock that one coroutine takes and another releases must not leave the
+ * latter's count below zero. */
+void gyre_preempt_lock_acquired(void)
+{
+    struct gyre_coro *self = coro_current();
+
+    if (self)
+        self->locks++;
+}
+
+void gyre_preempt_lock_released(void)
+{
+    struct gyre_coro *self = coro_current();
+
+    if (self && self->locks)
+        self->locks--;
+}

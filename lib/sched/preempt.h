@@ -1,0 +1,145 @@
+/*
+ * Preemption: who computes for a whole quantum gives the others their turn.
+ *
+ * A tick is a signal that a worker's thread gets for each quantum of CPU time that it used. A
+ * coroutine that was picked before the last tick, or interrupted by it, has used up its own: the
+ * gate (gate.c) says whether it may be interrupted where it is. If so the handler makes it call
+ * gyre_preempt_here, which parks it at the end of `first`. If not, the worker is `pending`: whoever
+ * comes to a checkpoint gives way; the ring's entries and the mailbox are served by the handler;
+ * and a second timer tries again soon.
+ *
+ * Invariants
+ * - A preempted coroutine holds nothing of the runtime's, and may hold addresses of its thread's
+ *   locals: only its worker runs it, until it parks by itself.
+ * - The handler and the code that it interrupts are one thread: what only they use is plain memory,
+ * but the handler touches nothing of the worker's while the runtime is on the interrupted stack,
+ * save `preempt` and `budget`, each by a single store.
+ *
+ * Turns. Who was preempted runs when nothing else is runnable, or when a tick came since one of
+ * them was picked last. So they have half of the worker at least, and I/O never waits longer than
+ * one of them computes, however many they are. One that is interrupted in its first slice had
+ * hidden among new ones: then what I/O made ready goes before other new ones, which may be alike.
+ *
+ * Rejected: preempted ones in the FIFO (each request of a server then waits for all of them); turns
+ * by picks (a pick is 10 ms for one, 5 us for the other).
+ */
+#ifndef GYRE_LIB_SCHED_PREEMPT_H
+#define GYRE_LIB_SCHED_PREEMPT_H
+
+#include "base/text.h"
+#include "sched/fifo.h"
+
+#include <gyre/preempt.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <ucontext.h>
+
+/* Sanitizers have signals of their own ways, and the explorer its own schedule. */
+#if !defined(GYRE_ASAN) && !defined(GYRE_TSAN) && !defined(GYRE_EXPLORE)
+#define PREEMPT_SIGNALS 1
+#endif
+
+struct gyre_coro;
+struct gyre_runtime;
+struct worker;
+
+/* How long a worker may be silent before the watchdog takes it for stuck. */
+#define WATCHDOG_PATIENCE (10 * (int64_t)1000000)
+
+enum { REPORT_FRAMES = 48, GATE_OPEN = -1 };
+
+/* What the watchdog asked a stuck worker for, and its handler filled in. */
+struct stuck_report {
+    struct gyre_coro *coro;
+    unsigned count;
+    void *frames[REPORT_FRAMES];
+    _Atomic(bool) ready;
+};
+
+struct preemption {
+    /* The owner's, its handler included. */
+    struct fifo_link *first, **last; /* who was preempted, oldest first */
+    uint64_t relief;                 /* the tick at which one of them was picked or put there */
+    uint64_t seen;                   /* the progress at the last tick, or when one went on */
+    uint64_t refused_progress;       /* that of the refusals in a row of one coroutine */
+    unsigned refusals, retries;
+    bool fresh;             /* the last that was preempted was in its first slice */
+    bool ticking, retrying; /* there are these timers */
+    timer_t tick_timer, retry_timer;
+    uint64_t mask; /* the thread's signal mask as the runtime set it */
+
+    /* Others read or write these. */
+    _Atomic(uint32_t) count;   /* of those in `first` */
+    _Atomic(uint32_t) pending; /* who runs here should give way */
+    _Atomic(uint32_t) stuck;   /* the watchdog has not heard of it: others take its completions */
+    _Atomic(uint64_t) ticks;
+    _Atomic(uint64_t) preempted, confirmed, gave_way, rescued, times_stuck;
+    _Atomic(uint64_t) refused[GYRE_REFUSAL_COUNT];
+    _Atomic(struct text_map *) reading; /* the map that the handler looks at */
+
+    /* The watchdog's. */
+    uint64_t watched; /* the progress at its last look */
+    int64_t since;    /* when that was new */
+    int64_t next_signal;
+    bool reported;
+    struct stuck_report report;
+};
+
+static inline void preempt_count_one(_Atomic(uint64_t) *count)
+{
+    /* One writer: no read-modify-write. */
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* preempt_mode.c. Process-wide, round the threads' lives. The first decides the mode; it fails only
+ * for want of memory or a signal handler. */
+int gyre_preempt_start(struct gyre_runtime *runtime);
+void gyre_preempt_stop(struct gyre_runtime *runtime);
+
+/* tick.c. The handler; on a worker's thread its mask and timers, at its start and end: a timer that
+ * can't be had is told once, and done without. */
+int gyre_tick_install(void);
+void gyre_tick_remove(void);
+void gyre_tick_start(struct worker *worker);
+void gyre_tick_stop(struct worker *worker);
+
+/* A tick soon: a section has ended that put one off. By the worker's thread. */
+void gyre_tick_retry(struct worker *worker);
+
+/* The watchdog's signals: to serve the ring and mailbox, and to tell what the thread is doing. */
+void gyre_tick_signal(struct worker *worker, bool report);
+
+/* Asks the runtime to look whether the loaded objects changed; by the watchdog, often. */
+void gyre_preempt_refresh(struct gyre_runtime *runtime);
+
+/* What runs on an interrupted coroutine's stack. */
+void gyre_preempt_here(void);
+
+/* Picks where some were preempted. polled: I/O was just looked at, so one of them may have its
+ * turn; else NULL when it is that. */
+struct gyre_coro *gyre_preempt_pick(struct worker *worker, bool polled);
+
+/* Marks the worker pending, from any thread; the mark goes with the next poll. */
+void gyre_preempt_ask(struct worker *worker);
+void gyre_preempt_forget(struct worker *worker);
+
+/* The hooks of libgyre-preempt (base/interposed.h). */
+void gyre_preempt_lock_acquired(void);
+void gyre_preempt_lock_released(void);
+
+/* preempt_count.c. GYRE_DEBUG=preempt. */
+void gyre_preempt_describe(struct gyre_runtime *runtime);
+
+/* gate.c. GATE_OPEN, or the enum gyre_refusal; in the handler, on the worker's thread. */
+int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context);
+
+/* Whether neither the interrupted instruction nor its callers are the runtime's. */
+bool gyre_gate_outside_runtime(struct worker *worker, struct gyre_coro *coro,
+                               const ucontext_t *context);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * Whether anything may be interrupted in this process: decided when a runtime starts, and again
+ * whenever objects were loaded or unloaded, together with the map of whose code is where.
+ */
+#include "base/interposed.h"
+#include "coro/preempt.h"
+#include "sched/worker.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* NULL: libgyre-preempt is not there, or something else answers to pthread_mutex_lock. */
+static struct gyre_preempt_interposed *interposed(void)
+{
+    struct gyre_preempt_interposed *found = dlsym(RTLD_DEFAULT, "gyre_preempt_interposed");
+
+    return found && found->version == 1 &&
+                   dlsym(RTLD_DEFAULT, "pthread_mutex_lock") == found->lock_function
+               ? found
+               : NULL;
+}
+
+static void set_hooks(void (*acquired)(void), void (*released)(void))
+{
+    struct gyre_preempt_interposed *found = interposed();
+
+    if (!found)
+        return;
+    atomic_store_explicit(&found->acquired, acquired, memory_order_release);
+    atomic_store_explicit(&found->released, released, memory_order_release);
+}
+
+static const char *why_cooperative(const struct gyre_runtime *runtime, const struct text_map *map)
+{
+#ifndef PREEMPT_SIGNALS
+    (void)map;
+    return runtime->options.quantum < 0 ? "off" : "cooperative: built for a sanitizer";
+#else
+    const char *preload = getenv("LD_PRELOAD");
+
+    if (runtime->options.quantum < 0)
+        return "off";
+    if (preload && strstr(preload, "vgpreload_"))
+        return "cooperative: under valgrind";
+    if (gyre_preempt_prepare())
+        return "cooperative: this processor's registers can't be saved";
+    if (map->static_libc)
+        return "cooperative: the C library is linked statically";
+    if (map->own_malloc)
+        return "cooperative: malloc is part of the program's own code";
+    if (map->uses_locks && !interposed())
+        return "cooperative: thread locks are used, and libgyre-preempt is not linked";
+    return NULL;
+#endif
+}
+
+static bool is_read(const struct gyre_runtime *runtime, const struct text_map *map)
+{
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        if (atomic_load_explicit(&runtime->workers[i].preempt.reading, memory_order_seq_cst) == map)
+            return true;
+    return false;
+}
+
+static int publish_map(struct gyre_runtime *runtime)
+{
+    /* Relaxed: the watchdog's own, which alone writes it. */
+    struct text_map *map, *old = atomic_load_explicit(&runtime->text, memory_order_relaxed);
+    int error = gyre_text_map_make(&map);
+
+    if (error)
+        return error;
+    atomic_store_explicit(&runtime->cooperative, why_cooperative(runtime, map),
+                          memory_order_relaxed);
+    map->older = old;
+    /* Seq_cst: a handler that marks the old one as read after this sees the new one; pairs with
+     * begin_reading in gate.c. */
+    atomic_store_explicit(&runtime->text, map, memory_order_seq_cst);
+    for (struct text_map *at = map; at->older;) {
+        if (is_read(runtime, at->older)) {
+            at = at->older;
+            continue;
+        }
+        old = at->older;
+        at->older = old->older;
+        old->older = NULL;
+        gyre_text_map_free(old);
+    }
+    return 0;
+}
+
+void gyre_preempt_refresh(struct gyre_runtime *runtime)
+{
+    struct text_map *map = atomic_load_explicit(&runtime->text, memory_order_relaxed);
+
+    if (map && gyre_text_map_stale(map))
+        publish_map(runtime);
+}
+
+int gyre_preempt_allow(const void *address)
+{
+    return gyre_text_allow(address);
+}
+
+int gyre_preempt_start(struct gyre_runtime *runtime)
+{
+    int error = publish_map(runtime);
+
+    if (error)
+        return error;
+    set_hooks(gyre_preempt_lock_acquired, gyre_preempt_lock_released);
+    error = gyre_tick_install();
+    if (error)
+        gyre_preempt_stop(runtime);
+    return error;
+}
+
+void gyre_preempt_stop(struct gyre_runtime *runtime)
+{
+    gyre_tick_remove();
+    set_hooks(NULL, NULL);
+    gyre_text_map_free(atomic_exchange_explicit(&runtime->text, NULL, memory_order_relaxed));
+}

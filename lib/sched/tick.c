@@ -1,0 +1,315 @@
+/*
+ * A worker's timers, and the handler of the signals that they and the watchdog send.
+ *
+ * The handler runs on the alternate stack, whatever it interrupts. It is alone on its thread and
+ * never waits: not for a lock that the interrupted code may hold, not for memory.
+ */
+#include "base/message.h"
+#include "base/signal.h"
+#include "coro/preempt.h"
+#include "sched/handover.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <unwind.h>
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+/* A refused tick is tried again after 250 us, and twice as long each time; after a section that
+ * put one off soon. */
+enum { RETRY_FIRST = 250000, RETRIES = 6, RETRY_SOON = 50000 };
+
+/* CPU time is counted by the kernel's ticks; below that a quantum is one of real time. */
+#define CPU_CLOCK_MIN (4 * GYRE_MILLISECOND)
+
+#ifdef PREEMPT_SIGNALS
+
+/* What our signals carry, by address. */
+static char tick_cookie, retry_cookie, serve_cookie, report_cookie;
+
+static struct sigaction previous;
+
+static void arm_retry(struct preemption *preempt, long after)
+{
+    struct itimerspec time = {.it_value.tv_nsec = after};
+
+    if (preempt->retrying)
+        timer_settime(preempt->retry_timer, 0, &time, NULL);
+}
+
+/* --- the handler -------------------------------------------------------------------------------
+ */
+
+/* Submissions and cancels of a coroutine's that this worker's next poll would see to. */
+static void serve(struct worker *worker)
+{
+    struct mailbox_message *message;
+
+    worker->handling = true;
+    if (ring_unsubmitted(&worker->ring))
+        gyre_ring_enter(&worker->ring, false, 0);
+    message = mailbox_take_all(&worker->mailbox);
+    while (message) {
+        struct mailbox_message *next = message->next;
+
+        message->handle(worker, message);
+        message = next;
+    }
+    if (ring_unsubmitted(&worker->ring))
+        gyre_ring_enter(&worker->ring, false, 0);
+    worker->handling = false;
+    if (!worker->alone) {
+        full_barrier();
+        gyre_wake_one();
+    }
+}
+
+static void refuse(struct worker *worker, struct gyre_coro *coro, enum gyre_refusal refusal,
+                   const ucontext_t *context)
+{
+    struct preemption *preempt = &worker->preempt;
+
+    preempt_count_one(&preempt->refused[refusal]);
+    gyre_preempt_ask(worker);
+    if (refusal == GYRE_REFUSED_RUNTIME) {
+        worker->budget = 1;
+    } else if ((ring_unsubmitted(&worker->ring) || !mailbox_empty(&worker->mailbox)) &&
+               gyre_gate_outside_runtime(worker, coro, context)) {
+        serve(worker);
+    }
+    if (refusal != GYRE_REFUSED_MODE && preempt->retries < RETRIES)
+        arm_retry(preempt, (long)RETRY_FIRST << preempt->retries++);
+}
+
+static _Unwind_Reason_Code note_frame(struct _Unwind_Context *frame, void *argument)
+{
+    struct stuck_report *report = argument;
+
+    if (report->count == REPORT_FRAMES)
+        return _URC_END_OF_STACK;
+    report->frames[report->count++] = (void *)_Unwind_GetIP(frame);
+    return _URC_NO_REASON;
+}
+
+static void report(struct worker *worker, struct gyre_coro *coro)
+{
+    struct stuck_report *report = &worker->preempt.report;
+
+    report->coro = coro;
+    report->count = 0;
+    _Unwind_Backtrace(note_frame, report);
+    /* Release: pairs with the acquire of the watchdog that prints it. */
+    atomic_store_explicit(&report->ready, true, memory_order_release);
+    gyre_run_attend(gyre_runtime_instance);
+}
+
+/* Whether the running coroutine has had its quantum: it was picked before the last tick. */
+static bool had_its_quantum(struct worker *worker, const char *cookie)
+{
+    struct preemption *preempt = &worker->preempt;
+    uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
+
+    if (cookie == &tick_cookie)
+        preempt_count_one(&preempt->ticks);
+    if (progress == preempt->seen) {
+        if (cookie == &tick_cookie && preempt->retries > RETRIES - 2)
+            preempt->retries = RETRIES - 2;
+        return true;
+    }
+    preempt->retries = 0;
+    if (cookie == &tick_cookie)
+        preempt->seen = progress;
+    return false;
+}
+
+static void on_signal(struct worker *worker, const char *cookie, ucontext_t *context)
+{
+    struct gyre_coro *coro = worker->running;
+    int refusal;
+
+    /* What the watchdog sends comes after it has seen no progress. */
+    if (!had_its_quantum(worker, cookie) && (cookie == &tick_cookie || cookie == &retry_cookie))
+        return;
+    if (!coro)
+        return; /* the loop, which looks at everything anyway */
+    if (cookie == &report_cookie)
+        report(worker, coro);
+    refusal = gyre_gate(worker, coro, context);
+    if (refusal == GATE_OPEN) {
+        preempt_count_one(&worker->preempt.preempted);
+        worker->preempt.retries = 0;
+        gyre_preempt_inject(context, gyre_preempt_here);
+    } else {
+        refuse(worker, coro, (enum gyre_refusal)refusal, context);
+    }
+}
+
+/* Whose signal it is: the address of a cookie, or NULL for the program's. */
+static const char *cookie_of(const siginfo_t *info)
+{
+    static const char *const cookies[] = {&tick_cookie, &retry_cookie, &serve_cookie,
+                                          &report_cookie};
+
+    if (info->si_code != SI_TIMER && (info->si_code != SI_QUEUE || info->si_pid != getpid()))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(cookies); i++)
+        if (info->si_value.sival_ptr == cookies[i])
+            return cookies[i];
+    return NULL;
+}
+
+static void handle(int signal, siginfo_t *info, void *context)
+{
+    const char *cookie = cookie_of(info);
+    struct worker *worker = worker_current();
+    int saved = errno;
+
+    if (!cookie) {
+        if (signal_has_handler(&previous))
+            gyre_signal_pass_on(signal, info, context, &previous);
+    } else if (worker) {
+        on_signal(worker, cookie, context);
+    }
+    errno = saved;
+}
+
+/* --- signals and timers ------------------------------------------------------------------------
+ */
+
+static int make_timer(clockid_t clock, void *cookie, timer_t *timer)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG};
+
+    event.sigev_value.sival_ptr = cookie;
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    return timer_create(clock, &event, timer) ? -errno : 0;
+}
+
+static int start_timers(struct worker *worker)
+{
+    int64_t quantum = gyre_runtime_instance->options.quantum;
+    struct timespec time = {quantum / GYRE_SECOND, quantum % GYRE_SECOND};
+    struct itimerspec interval = {time, time};
+    bool real = quantum < CPU_CLOCK_MIN;
+    struct preemption *preempt = &worker->preempt;
+    int error = make_timer(real ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &tick_cookie,
+                           &preempt->tick_timer);
+
+    if (error)
+        return error;
+    preempt->ticking = true;
+    if (timer_settime(preempt->tick_timer, 0, &interval, NULL))
+        return -errno;
+    /* Where ticks come that often, the next is as good as a try in between. */
+    if (!real)
+        preempt->retrying = !make_timer(CLOCK_MONOTONIC, &retry_cookie, &preempt->retry_timer);
+    return 0;
+}
+
+void gyre_tick_start(struct worker *worker)
+{
+    static atomic_bool told;
+    sigset_t mask;
+    int error;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGURG);
+    pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    memcpy(&worker->preempt.mask, &mask, sizeof worker->preempt.mask);
+    if (gyre_runtime_instance->options.quantum < 0)
+        return;
+    error = start_timers(worker);
+    if (error && !atomic_exchange_explicit(&told, true, memory_order_relaxed))
+        gyre_message("a coroutine may keep its worker for ever: no timer for preemption: %s",
+                     strerror(-error));
+}
+
+void gyre_tick_stop(struct worker *worker)
+{
+    struct preemption *preempt = &worker->preempt;
+
+    if (preempt->ticking)
+        timer_delete(preempt->tick_timer);
+    if (preempt->retrying)
+        timer_delete(preempt->retry_timer);
+    preempt->ticking = preempt->retrying = false;
+}
+
+void gyre_tick_retry(struct worker *worker)
+{
+    arm_retry(&worker->preempt, RETRY_SOON);
+}
+
+void gyre_tick_signal(struct worker *worker, bool report)
+{
+    union sigval value = {.sival_ptr = report ? &report_cookie : &serve_cookie};
+
+    pthread_sigqueue(worker->thread, SIGURG, value);
+}
+
+int gyre_tick_install(void)
+{
+    struct sigaction action = {.sa_sigaction = handle,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+
+    /* Only what the handler itself may cause comes through: its stack is not made for others'. */
+    sigfillset(&action.sa_mask);
+    sigdelset(&action.sa_mask, SIGSEGV);
+    sigdelset(&action.sa_mask, SIGBUS);
+    sigdelset(&action.sa_mask, SIGILL);
+    sigdelset(&action.sa_mask, SIGFPE);
+    sigdelset(&action.sa_mask, SIGTRAP);
+    sigdelset(&action.sa_mask, SIGABRT);
+    if (sigaction(SIGURG, &action, &previous))
+        return -errno;
+    return 0;
+}
+
+void gyre_tick_remove(void)
+{
+    struct sigaction now;
+
+    if (sigaction(SIGURG, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+        now.sa_sigaction == handle)
+        sigaction(SIGURG, &previous, NULL);
+}
+
+#else
+
+int gyre_tick_install(void)
+{
+    return 0;
+}
+
+void gyre_tick_remove(void)
+{
+}
+
+void gyre_tick_start(struct worker *worker)
+{
+    (void)worker;
+}
+
+void gyre_tick_stop(struct worker *worker)
+{
+    (void)worker;
+}
+
+void gyre_tick_retry(struct worker *worker)
+{
+    (void)worker;
+}
+
+void gyre_tick_signal(struct worker *worker, bool report)
+{
+    (void)worker;
+    (void)report;
+}
+
+#endif

@@ -1,0 +1,220 @@
+/*
+ * The watchdog, which is gyre_run's own thread, and what other workers do for a stuck one.
+ *
+ * A worker that runs and whose progress stands still for WATCHDOG_PATIENCE is stuck: in a plain
+ * read(2), in a library, in a section that is not interrupted. Its submissions and its cancel
+ * messages only its own thread can see to: the watchdog sends it a signal, whose handler does
+ * (preempt.c); but only when there are any, for a signal may break off what the thread sleeps in.
+ * What others can do they do at their polls, while any worker is stuck: reap its ring under its
+ * reap lock, fire its timers under their lock, take its just-woken coroutine. They look when
+ * the watchdog wakes one of them, or when they poll anyway. Its deque, FIFO and injection queue are
+ * always open to thieves. What stays: coroutines pinned to it, and those interrupted on it.
+ *
+ * While something works the watchdog looks each 10 ms (each millisecond while it finds things that
+ * a stuck worker ought to do). While all workers sleep, so does it: it says so in
+ * runtime->watchdog, looks once more, and sleeps; a worker that wakes up looks there after it has
+ * left its sleeping state (model: tests/models/watchdog.pml). Of the two at least one sees the
+ * other.
+ */
+#include "base/clock.h"
+#include "base/message.h"
+#include "base/panic.h"
+#include "sched/pick.h"
+
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { QUIET_LOOKS = 2 };
+
+/* Between signals that ask for the same: they break off calls that are not restarted. */
+#define SIGNAL_PAUSE (50 * GYRE_MILLISECOND)
+
+/* --- stuck workers -----------------------------------------------------------------------------
+ */
+
+static bool timer_due(struct worker *worker, int64_t now)
+{
+    return timers_next(&worker->timers) <= now;
+}
+
+/* Whether another worker would find something to do here. */
+static bool has_takeable(struct worker *worker, int64_t now)
+{
+    return ring_completed(&worker->ring) || timer_due(worker, now) || deque_count(&worker->deque) ||
+           fifo_count(&worker->fifo) || !inject_empty(&worker->inject) ||
+           atomic_load_explicit(&worker->slot, memory_order_relaxed);
+}
+
+static bool has_own_duties(struct worker *worker)
+{
+    return ring_unsubmitted(&worker->ring) || !mailbox_empty(&worker->mailbox);
+}
+
+static void print_report(struct worker *worker, int64_t silent)
+{
+    struct stuck_report *report = &worker->preempt.report;
+    struct gyre_coro *coro = report->coro;
+    char name[256];
+
+    gyre_message("watchdog: coroutine %lu \"%s\", started at %s, has held worker %u for %ld ms:",
+                 (unsigned long)coro->id, coro_name(coro), coro_started_at(coro), worker->index,
+                 (long)(silent / GYRE_MILLISECOND));
+    for (unsigned i = 0; i < report->count; i++) {
+        gyre_backtrace_name((char *)report->frames[i], name, sizeof name);
+        gyre_message_line("    %s", name);
+    }
+}
+
+static void report(struct gyre_runtime *runtime, struct worker *worker, int64_t silent)
+{
+    struct preemption *preempt = &worker->preempt;
+
+    /* Acquire: pairs with the release in the handler. */
+    if (atomic_load_explicit(&preempt->report.ready, memory_order_acquire)) {
+        atomic_store_explicit(&preempt->report.ready, false, memory_order_relaxed);
+        print_report(worker, silent);
+    } else if (runtime->options.watchdog > 0 && silent >= runtime->options.watchdog &&
+               !preempt->reported) {
+        preempt->reported = true;
+        gyre_tick_signal(worker, true);
+    }
+}
+
+static void set_stuck(struct gyre_runtime *runtime, struct worker *worker, bool stuck)
+{
+    struct preemption *preempt = &worker->preempt;
+
+    if (atomic_load_explicit(&preempt->stuck, memory_order_relaxed) == stuck)
+        return;
+    /* Relaxed: whoever looks late or once too often does no harm; all is under locks. */
+    atomic_store_explicit(&preempt->stuck, stuck, memory_order_relaxed);
+    if (stuck) {
+        preempt_count_one(&preempt->times_stuck);
+        atomic_fetch_add_explicit(&runtime->stuck, 1, memory_order_relaxed);
+    } else {
+        preempt->reported = false;
+        atomic_fetch_sub_explicit(&runtime->stuck, 1, memory_order_relaxed);
+    }
+}
+
+/* True: others have something to do for it. */
+static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t now)
+{
+    bool takeable = runtime->worker_count > 1 && has_takeable(worker, now);
+
+    set_stuck(runtime, worker, true);
+    gyre_preempt_ask(worker);
+    if (has_own_duties(worker) && now >= worker->preempt.next_signal) {
+        worker->preempt.next_signal = now + SIGNAL_PAUSE;
+        gyre_tick_signal(worker, false);
+    }
+    report(runtime, worker, now - worker->preempt.since);
+    if (takeable) {
+        full_barrier();
+        gyre_wake_one();
+    }
+    return takeable;
+}
+
+static bool sleeps(struct worker *worker)
+{
+    /* Seq_cst: after runtime->watchdog was written; pairs with wake_watchdog in idle.c. */
+    return atomic_load_explicit(&worker->state, memory_order_seq_cst) == WORKER_SLEEPING;
+}
+
+/* Returns how long it may take to the next look; negative: nobody is awake. */
+static int64_t look(struct gyre_runtime *runtime)
+{
+    int64_t now = clock_real(), next = -1;
+
+    for (unsigned i = 0; i < runtime->worker_count; i++) {
+        struct worker *worker = &runtime->workers[i];
+        struct preemption *preempt = &worker->preempt;
+        uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
+        bool asleep = sleeps(worker);
+
+        if (!asleep && next < 0)
+            next = WATCHDOG_PATIENCE;
+        if (asleep || progress != preempt->watched) {
+            preempt->watched = progress;
+            preempt->since = now;
+            set_stuck(runtime, worker, false);
+        } else if (now - preempt->since >= WATCHDOG_PATIENCE && relieve(runtime, worker, now)) {
+            next = GYRE_MILLISECOND;
+        }
+    }
+    return next;
+}
+
+static bool all_sleep(struct gyre_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        if (!sleeps(&runtime->workers[i]))
+            return false;
+    return true;
+}
+
+static void futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout)
+{
+    struct timespec time = {timeout / GYRE_SECOND, timeout % GYRE_SECOND};
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout < 0 ? NULL : &time, NULL, 0);
+}
+
+void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_t timeout)
+{
+    int64_t next = look(runtime);
+
+    gyre_preempt_refresh(runtime);
+    runtime->quiet_looks = next < 0 ? runtime->quiet_looks + 1 : 0;
+    if (next < 0 && runtime->quiet_looks < QUIET_LOOKS)
+        next = WATCHDOG_PATIENCE;
+    if (timeout >= 0 && (next < 0 || timeout < next))
+        next = timeout;
+    if (next < 0) {
+        /* Seq_cst: before the last look at the states; pairs with wake_watchdog in idle.c. */
+        atomic_store_explicit(&runtime->watchdog, WATCHDOG_ASLEEP, memory_order_seq_cst);
+        if (!all_sleep(runtime))
+            next = 0;
+    }
+    if (next)
+        futex_wait(&runtime->attention, attention, next);
+    atomic_store_explicit(&runtime->watchdog, WATCHDOG_LOOKING, memory_order_relaxed);
+}
+
+/* --- helping -----------------------------------------------------------------------------------
+ */
+
+static unsigned help(struct worker *worker, struct worker *victim)
+{
+    unsigned taken = gyre_ring_reap(&victim->ring, worker);
+    struct gyre_coro *coro;
+
+    if (timers_next(&victim->timers) != INT64_MAX)
+        taken += gyre_timers_expire(&victim->timers, clock_now());
+    /* Acquire: pairs with the release that filled it. */
+    coro = atomic_exchange_explicit(&victim->slot, NULL, memory_order_acq_rel);
+    if (coro) {
+        gyre_ready_later(worker, coro);
+        taken++;
+    }
+    return taken;
+}
+
+void gyre_watchdog_help(struct worker *worker)
+{
+    struct gyre_runtime *runtime = gyre_runtime_instance;
+
+    for (unsigned i = 0; i < runtime->worker_count; i++) {
+        struct worker *victim = &runtime->workers[i];
+        unsigned taken;
+
+        if (victim == worker || !atomic_load_explicit(&victim->preempt.stuck, memory_order_relaxed))
+            continue;
+        taken = help(worker, victim);
+        if (taken)
+            atomic_fetch_add_explicit(&victim->preempt.rescued, taken, memory_order_relaxed);
+    }
+}
