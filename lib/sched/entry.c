@@ -4,9 +4,10 @@
  */
 #include "sched/entry.h"
 
+#include "base/text.h"
 #include "sched/handover.h"
 
-void gyre_coro_entry(void *argument)
+CALLS_PROGRAM void gyre_coro_entry(void *argument)
 {
     struct gyre_coro *self = argument;
 
