@@ -191,7 +191,8 @@ static void *look_up(enum function function)
 /*
  * The C++ run-time may be out of sight: loaded by dlopen for a plugin, which finds our functions
  * first nevertheless, or linked into the plugin. All three functions come from one place, for
- * they share a format.
+ * they share a format. (The plugin may need this library too, and then leads back here: the two
+ * names come first.)
  */
 static bool take_guards_from(void *handle)
 {
@@ -255,6 +256,8 @@ static _Atomic(void *) next[FUNCTION_COUNT] = {
 #undef X
 };
 
+/* So that later no lock waits for the dynamic linker's, which may be held by a thread that is
+ * inside dlopen, where an initialiser may wait for the one who locks. */
 __attribute__((constructor)) static void look_up_all(void)
 {
     bool all = true;
