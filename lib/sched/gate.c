@@ -26,6 +26,15 @@ enum {
     OWN_ROOM = 2048        /* what gyre_preempt_here and the switch take */
 };
 
+/* tests/preempt/proof.c builds this file with conditions left out, and shows what then happens. */
+#ifdef GATE_PROOF
+extern unsigned gate_without; /* bits: enum gyre_refusal, and these */
+enum { WITHOUT_ROOM = 16, WITHOUT_WHOLE_SCAN, WITHOUT_CONFIRMATION };
+#define ASKS(condition) (!(gate_without >> (condition)&1))
+#else
+#define ASKS(condition) true
+#endif
+
 /* --- the map, kept while it is read ------------------------------------------------------------
  */
 
@@ -72,7 +81,11 @@ static uintptr_t word_at(uintptr_t address)
 static bool finds(const struct text_map *map, const struct gyre_coro *coro, uintptr_t sp,
                   unsigned kinds)
 {
-    for (uintptr_t at = sp & ~(sizeof(uintptr_t) - 1); at < coro->entry; at += sizeof(uintptr_t))
+    uintptr_t end = coro->entry;
+
+    if (!ASKS(WITHOUT_WHOLE_SCAN) && end - sp > 4096)
+        end = sp + 4096;
+    for (uintptr_t at = sp & ~(sizeof(uintptr_t) - 1); at < end; at += sizeof(uintptr_t))
         /* A call that is a function's last instruction returns behind it. */
         if (kinds >> text_kind_at(map, word_at(at) - 1) & 1)
             return true;
@@ -139,9 +152,10 @@ static int check_callers(struct worker *worker, const struct text_map *map,
     uintptr_t sp = preempt_sp(context);
     bool deep = coro->entry - sp > SCAN_MAX;
 
-    if (!deep && !finds(map, coro, sp, forbidden))
+    if (!ASKS(GYRE_REFUSED_CALLER) || (!deep && !finds(map, coro, sp, forbidden)))
         return GATE_OPEN;
-    if (refusals(worker) > REFUSALS && unwinds_to_entry(map, coro, preempt_pc(context))) {
+    if (ASKS(WITHOUT_CONFIRMATION) && refusals(worker) > REFUSALS &&
+        unwinds_to_entry(map, coro, preempt_pc(context))) {
         preempt_count_one(&worker->preempt.confirmed);
         return GATE_OPEN;
     }
@@ -178,22 +192,24 @@ static int check(struct worker *worker, const struct text_map *map, struct gyre_
     uintptr_t sp = preempt_sp(context);
     int place = check_place(map, preempt_pc(context));
 
-    if (place == GYRE_REFUSED_RUNTIME)
+    if (place == GYRE_REFUSED_RUNTIME && ASKS(GYRE_REFUSED_RUNTIME))
         return place; /* before all else: only here the coroutine may be about to change */
     if (atomic_load_explicit(&runtime->cooperative, memory_order_relaxed) ||
         gyre_text_map_stale(map))
         return GYRE_REFUSED_MODE;
-    if (place != GATE_OPEN)
+    if (place != GATE_OPEN && ASKS(place))
         return place;
-    if (coro->sections)
+    if (coro->sections && ASKS(GYRE_REFUSED_SECTION))
         return GYRE_REFUSED_SECTION;
-    if (coro->locks)
+    if (coro->locks && ASKS(GYRE_REFUSED_LOCK))
         return GYRE_REFUSED_LOCK;
-    if (has_own_mask(worker, context))
+    if (has_own_mask(worker, context) && ASKS(GYRE_REFUSED_MASK))
         return GYRE_REFUSED_MASK;
-    if (!on_own_stack(coro, sp) || sp - (uintptr_t)coro->stack.low < gyre_preempt_room() + OWN_ROOM)
+    if (!on_own_stack(coro, sp) && ASKS(GYRE_REFUSED_STACK))
         return GYRE_REFUSED_STACK;
-    if (!gyre_preempt_can_save(context))
+    if (sp - (uintptr_t)coro->stack.low < gyre_preempt_room() + OWN_ROOM && ASKS(WITHOUT_ROOM))
+        return GYRE_REFUSED_STACK;
+    if (!gyre_preempt_can_save(context) && ASKS(GYRE_REFUSED_STATE))
         return GYRE_REFUSED_STATE;
     return check_callers(worker, map, coro, context);
 }
