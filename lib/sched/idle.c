@@ -151,27 +151,34 @@ static size_t load_of(struct worker *worker)
            atomic_load_explicit(&worker->preempt.count, memory_order_relaxed);
 }
 
-struct gyre_coro *gyre_idle_balance(struct worker *worker)
+static size_t take_over(struct worker *worker, struct worker *victim, size_t wanted)
+{
+    size_t taken = 0;
+
+    while (taken < wanted) {
+        void *item = gyre_deque_steal(&victim->deque);
+
+        if (!item || item == DEQUE_RETRY)
+            break;
+        if (unlikely(deque_push(&worker->deque, item)))
+            fifo_push(&worker->fifo, &((struct gyre_coro *)item)->link.fifo);
+        taken++;
+    }
+    return taken;
+}
+
+void gyre_idle_balance(struct worker *worker)
 {
     struct gyre_runtime *runtime = gyre_runtime_instance;
     size_t own = load_of(worker);
 
     for (unsigned i = 1; i < runtime->worker_count; i++) {
         struct worker *victim = &runtime->workers[(worker->index + i) % runtime->worker_count];
-        struct gyre_coro *coro;
-        void *item;
+        size_t others = load_of(victim) + 1; /* it runs one besides, this worker none */
 
-        /* It runs one besides, this worker none. */
-        if (load_of(victim) < own + 1)
-            continue;
-        item = gyre_deque_steal(&victim->deque);
-        if (item && item != DEQUE_RETRY)
-            return item;
-        coro = steal_fifo(worker, victim);
-        if (coro)
-            return coro;
+        if (others >= own + 2 && take_over(worker, victim, (others - own) / 2))
+            return;
     }
-    return NULL;
 }
 
 static struct gyre_coro *search(struct worker *worker)

@@ -132,18 +132,19 @@ static struct gyre_coro *pick_quick(struct worker *worker)
 struct gyre_coro *gyre_preempt_pick(struct worker *worker, bool polled)
 {
     struct preemption *preempt = &worker->preempt;
-    bool due = atomic_load_explicit(&preempt->ticks, memory_order_relaxed) != preempt->relief;
+    uint64_t ticks = atomic_load_explicit(&preempt->ticks, memory_order_relaxed);
     struct gyre_coro *coro;
 
-    if (!due) {
+    if (polled && !worker->alone && ticks != preempt->balanced) {
+        preempt->balanced = ticks;
+        gyre_idle_balance(worker);
+    }
+    if (ticks == preempt->relief) {
         coro = pick_quick(worker);
         if (coro)
             return coro;
     }
-    if (!polled)
-        return NULL;
-    coro = worker->alone ? NULL : gyre_idle_balance(worker);
-    return coro ? coro : take_preempted(worker);
+    return polled ? take_preempted(worker) : NULL;
 }
 
 /* --- sections ----------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ struct stuck_report {
 struct preemption {
     /* The owner's, its handler included. */
     struct fifo_link *first, **last; /* who was preempted, oldest first */
+    uint64_t balanced;               /* the tick at which other workers' loads were looked at */
     uint64_t relief;                 /* the tick at which one of them was picked or put there */
     uint64_t seen;                   /* the progress at the last tick, or when one went on */
     uint64_t refused_progress;       /* that of the refusals in a row of one coroutine */

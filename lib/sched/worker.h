@@ -233,9 +233,9 @@ void gyre_worker_notify(struct worker *worker); /* something for this worker: wa
 struct gyre_coro *gyre_idle_find(struct worker *worker); /* search; NULL: poll again */
 void gyre_idle_stop_searching(struct worker *worker);
 
-/* Before a busy worker lets one compute: a runnable one of a worker that has two more than this, so
- * that those which can't move once they were interrupted begin evenly; or NULL. */
-struct gyre_coro *gyre_idle_balance(struct worker *worker);
+/* A busy worker takes from the deque of one that has more: those who compute can't move once they
+ * were interrupted, so they should begin evenly. */
+void gyre_idle_balance(struct worker *worker);
 
 /* watchdog.c: gyre_run's thread. Returns after a while, or when attention is no longer that. */
 void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_t timeout);
