@@ -46,8 +46,9 @@ struct gyre_options {
     uint64_t seed;         /* of every random choice; 0: a fresh one */
     int64_t quantum;       /* ns that a coroutine may compute before the others have their turn
                               (gyre/preempt.h), 100 us to 10 s; 0: 10 ms; negative: as long as it
-                              likes. Below 4 ms, for tests, it is not measured in CPU time, which the
-                              kernel counts by ticks, and sleeping workers are woken too */
+                              likes. It is CPU time, rounded down to whole ticks of the kernel (where
+                              these take 4 ms, 10 ms are 8). Below 4 ms, for tests, it is real time,
+                              and sleeping workers are woken too */
     int64_t watchdog;      /* ns after which a coroutine that holds its worker, and can't be
                               interrupted, is reported by name and backtrace, once; at least 10 ms;
                               0 or negative: never */

@@ -2,6 +2,7 @@
  * Values of a coroutine: a short list, searched by the key's address. Programs have a handful of
  * keys; a hash table would cost every coroutine its memory.
  */
+#include "base/text.h"
 #include "sched/spawn.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ void *gyre_local_get(const struct gyre_local *key)
     return entry ? entry->value : NULL;
 }
 
-void gyre_local_destroy_all(struct gyre_coro *self)
+CALLS_PROGRAM void gyre_local_destroy_all(struct gyre_coro *self)
 {
     struct local_entry *entry;
 

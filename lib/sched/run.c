@@ -15,6 +15,7 @@
 #include "base/message.h"
 #include "base/panic.h"
 #include "base/restart.h"
+#include "base/text.h"
 #include "coro/overflow.h"
 #include "sched/children.h"
 #include "sched/options.h"
@@ -352,7 +353,7 @@ static void check_objects(struct gyre_runtime *runtime)
         settings->leaks += leaks;
 }
 
-static int run_main(void *argument)
+CALLS_PROGRAM static int run_main(void *argument)
 {
     struct main_call *call = argument;
     struct gyre_runtime *runtime = gyre_runtime_instance;

@@ -342,8 +342,6 @@ _Noreturn void gyre_coro_finish(struct gyre_coro *self)
 {
     struct worker *worker;
 
-    if (self->locals)
-        gyre_local_destroy_all(self);
     if (coro_context(self) != self->inherited)
         gyre_panic("a coroutine ended inside a scope that it entered");
     gyre_context_disinherit(self);

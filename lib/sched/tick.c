@@ -190,12 +190,28 @@ static int make_timer(clockid_t clock, void *cookie, timer_t *timer)
     return timer_create(clock, &event, timer) ? -errno : 0;
 }
 
+/*
+ * The kernel compares CPU time with what was asked for at each of its own ticks. A quantum of two
+ * and a half of them would last two and three by turns, and among an even number of hogs the same
+ * ones would always get three.
+ */
+static int64_t whole_ticks(int64_t quantum)
+{
+    struct timespec tick;
+
+    if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) || tick.tv_sec || tick.tv_nsec <= 0 ||
+        quantum < tick.tv_nsec)
+        return quantum;
+    return quantum - quantum % tick.tv_nsec;
+}
+
 static int start_timers(struct worker *worker)
 {
     int64_t quantum = gyre_runtime_instance->options.quantum;
-    struct timespec time = {quantum / GYRE_SECOND, quantum % GYRE_SECOND};
-    struct itimerspec interval = {time, time};
     bool real = quantum < CPU_CLOCK_MIN;
+    int64_t period = real ? quantum : whole_ticks(quantum);
+    struct timespec time = {period / GYRE_SECOND, period % GYRE_SECOND};
+    struct itimerspec interval = {time, time};
     struct preemption *preempt = &worker->preempt;
     int error = make_timer(real ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &tick_cookie,
                            &preempt->tick_timer);
