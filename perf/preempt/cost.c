@@ -10,7 +10,6 @@
  * does the clock on the wall. Prints one JSON object.
  */
 #include <gyre.h>
-#include <gyre/preempt.h>
 
 #include <errno.h>
 #include <stdio.h>
