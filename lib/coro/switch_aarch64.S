@@ -1,9 +1,10 @@
 /*
  * The outermost frame of every coroutine on aarch64. gyre_switch jumps to gyre_switch_start; for
  * a coroutine that never ran that is also the return address which unwinders look up by the
- * instruction before it: hence the nop. All jumps land on pads, so the object is marked for BTI.
+ * instruction before it: hence the nop. It is in gyre_entry (base/text.h), as what it calls.
+ * All jumps land on pads, so the object is marked for BTI.
  */
-        .text
+        .section gyre_entry, "ax", %progbits
         .p2align 4
         .type   start_frame, %function
 start_frame:

@@ -6,6 +6,8 @@
  */
 #include "coro/switch.h"
 
+#include "base/text.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +34,7 @@ struct start {
 };
 
 /* makecontext passes ints only. */
-static void start(unsigned int high, unsigned int low)
+CALLS_PROGRAM static void start(unsigned int high, unsigned int low)
 {
     const struct start *s = (const struct start *)(((uintptr_t)high << 16 << 16) | low);
 

@@ -1,9 +1,10 @@
 /*
  * The outermost frame of every coroutine on x86-64. gyre_switch jumps to gyre_switch_start; for
  * a coroutine that never ran that is also the return address which unwinders look up by the byte
- * before it: hence the nop. The object is marked for IBT, not for shadow stacks.
+ * before it: hence the nop. It is in gyre_entry (base/text.h), as what it calls. The object is marked
+ * for IBT, not for shadow stacks.
  */
-        .text
+        .section gyre_entry, "ax", @progbits
         .p2align 4
         .type   start_frame, @function
 start_frame:
@@ -26,6 +27,7 @@ gyre_switch_start:
 
 /* The return of a function that is marked RETURNS_BY_JUMP; the compiler gives the name, and weak it
  * is because a program that links the static library may have been built with such thunks itself. */
+        .text
         .weak   __x86_return_thunk
         .hidden __x86_return_thunk
         .type   __x86_return_thunk, @function

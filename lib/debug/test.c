@@ -7,6 +7,7 @@
  */
 #include "base/grow.h"
 #include "base/message.h"
+#include "base/text.h"
 #include "debug/descriptors.h"
 #include "sched/options.h"
 #include "sched/quiet.h"
@@ -28,7 +29,7 @@ struct body {
     int result;
 };
 
-static int run_body(void *argument)
+CALLS_PROGRAM static int run_body(void *argument)
 {
     struct body *body = argument;
 

@@ -4,6 +4,7 @@
 #include "base/checks.h"
 #include "base/grow.h"
 #include "base/panic.h"
+#include "base/text.h"
 #include "sched/budget.h"
 #include "sched/handover.h"
 
@@ -455,7 +456,7 @@ static void hold(struct gyre_chan *chan)
     atomic_fetch_add_explicit(&chan->references, 1, memory_order_relaxed);
 }
 
-static void dispose(struct gyre_chan *chan)
+CALLS_PROGRAM static void dispose(struct gyre_chan *chan)
 {
     if (chan_first(&chan->senders) || chan_first(&chan->receivers))
         gyre_chan_panic(chan, "a coroutine waits at the last release of");
@@ -469,7 +470,7 @@ static void dispose(struct gyre_chan *chan)
     gyre_chan_free(chan);
 }
 
-static void release(struct gyre_chan *chan)
+CALLS_PROGRAM static void release(struct gyre_chan *chan)
 {
     uint32_t before;
 
@@ -501,17 +502,17 @@ gyre_channel gyre_chan_hold(gyre_channel channel)
     return channel;
 }
 
-void gyre_chan_release_sender(gyre_sender sender)
+CALLS_PROGRAM void gyre_chan_release_sender(gyre_sender sender)
 {
     release(sender.chan);
 }
 
-void gyre_chan_release_receiver(gyre_receiver receiver)
+CALLS_PROGRAM void gyre_chan_release_receiver(gyre_receiver receiver)
 {
     release(receiver.chan);
 }
 
-void gyre_chan_release(gyre_channel channel)
+CALLS_PROGRAM void gyre_chan_release(gyre_channel channel)
 {
     release(channel.sender.chan);
     release(channel.receiver.chan);

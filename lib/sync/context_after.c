@@ -12,6 +12,7 @@
  * off, which the coroutine sees to before it calls the function, or who stops it.
  */
 #include "base/panic.h"
+#include "base/text.h"
 #include "sched/context_node.h"
 #include "sched/context_watch.h"
 #include "sched/spawn.h"
@@ -80,7 +81,7 @@ static unsigned disarm(struct gyre_context_after *after)
     return references;
 }
 
-static int run(void *argument)
+CALLS_PROGRAM static int run(void *argument)
 {
     struct gyre_context_after *after = argument;
     gyre_fn fn = after->fn;

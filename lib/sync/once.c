@@ -5,6 +5,7 @@
  * touches: those who wait are taken off the queue before and readied after it.
  */
 #include "base/panic.h"
+#include "base/text.h"
 #include "sync/queue.h"
 
 #include <pthread.h>
@@ -89,7 +90,7 @@ static inline bool is_done(gyre_once *once)
     return likely(atomic_load_explicit(sync_word(&once->state), memory_order_acquire) == DONE);
 }
 
-int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
+CALLS_PROGRAM int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
 {
     if (!is_done(once) && begin(once, "gyre_once_do")) {
         int result = once->result = fn(arg);
@@ -100,7 +101,7 @@ int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
     return once->result;
 }
 
-void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
+CALLS_PROGRAM void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
 {
     if (!is_done(once) && begin(once, "gyre_once_value")) {
         void *value = once->value = make(arg);

@@ -17,6 +17,7 @@
  */
 #include "base/clock.h"
 #include "base/grow.h"
+#include "base/text.h"
 #include "sync/queue.h"
 
 #include <gyre/pool.h>
@@ -133,7 +134,7 @@ static void *pop_old(struct gyre_pool *pool, struct pool_cache *cache)
     return object;
 }
 
-static void drop(struct gyre_pool *pool, void *object)
+CALLS_PROGRAM static void drop(struct gyre_pool *pool, void *object)
 {
     if (pool->options.drop)
         pool->options.drop(object);
@@ -150,12 +151,20 @@ static uint32_t coarse_now(void)
     return (uint32_t)(t.tv_sec * 1000 + t.tv_nsec / GYRE_MILLISECOND);
 }
 
+/* Between two objects the cache is as after any call. */
+CALLS_PROGRAM static void drop_old(struct gyre_pool *pool, struct pool_cache *cache)
+{
+    void *old;
+
+    while ((old = pop_old(pool, cache)))
+        drop(pool, old);
+}
+
 /* The worker's own cache, or NULL; looks after what is old in it. */
 static inline struct pool_cache *own_cache(struct gyre_pool *pool, struct worker *worker)
 {
     struct pool_cache *cache;
     uint64_t progress;
-    void *old;
 
     if (unlikely(worker->index >= pool->workers))
         return NULL;
@@ -166,8 +175,7 @@ static inline struct pool_cache *own_cache(struct gyre_pool *pool, struct worker
     cache->progress = progress;
     cache->calls = 0;
     cache->now = coarse_now();
-    while (unlikely((old = pop_old(pool, cache))))
-        drop(pool, old);
+    drop_old(pool, cache);
     return cache;
 }
 
@@ -194,7 +202,7 @@ static void *steal(struct gyre_pool *pool, unsigned self)
 }
 
 /* Dropping is left to without the lock: it may be slow, and put another. */
-static void put_foreign(struct gyre_pool *pool, void *object)
+CALLS_PROGRAM static void put_foreign(struct gyre_pool *pool, void *object)
 {
     struct pool_cache *cache = &pool->caches[pool->workers];
     bool kept;
@@ -263,7 +271,7 @@ int gyre_pool_create(struct gyre_pool **pool, const struct gyre_pool_options *op
     return 0;
 }
 
-void gyre_pool_destroy(struct gyre_pool *pool)
+CALLS_PROGRAM void gyre_pool_destroy(struct gyre_pool *pool)
 {
     if (!pool)
         return;
@@ -271,7 +279,7 @@ void gyre_pool_destroy(struct gyre_pool *pool)
     free(pool);
 }
 
-void *gyre_pool_get(struct gyre_pool *pool)
+CALLS_PROGRAM void *gyre_pool_get(struct gyre_pool *pool)
 {
     struct worker *worker = worker_current();
     struct pool_cache *cache;
@@ -289,7 +297,7 @@ void *gyre_pool_get(struct gyre_pool *pool)
     return object;
 }
 
-void gyre_pool_put(struct gyre_pool *pool, void *object)
+CALLS_PROGRAM void gyre_pool_put(struct gyre_pool *pool, void *object)
 {
     struct worker *worker = worker_current();
     struct pool_cache *cache;
@@ -303,7 +311,7 @@ void gyre_pool_put(struct gyre_pool *pool, void *object)
         drop(pool, object);
 }
 
-size_t gyre_pool_trim(struct gyre_pool *pool)
+CALLS_PROGRAM size_t gyre_pool_trim(struct gyre_pool *pool)
 {
     size_t count = 0;
 
