@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <ucontext.h>
 
 /* Whether there is a function to call. */
 static inline bool signal_has_handler(const struct sigaction *action)
@@ -14,8 +15,12 @@ static inline bool signal_has_handler(const struct sigaction *action)
            (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
 }
 
-/* Calls it as the kernel would have: with its mask, its SA_RESETHAND and SA_NODEFER. In a handler
- * of that signal. action is changed by SA_RESETHAND. */
-void gyre_signal_pass_on(int signal, siginfo_t *info, void *context, struct sigaction *action);
+/*
+ * Calls it as the kernel would have: with the mask that context was interrupted with, its own and
+ * the signal added, as its SA_RESETHAND and SA_NODEFER say. In a handler of that signal. action is
+ * changed by SA_RESETHAND.
+ */
+void gyre_signal_pass_on(int signal, siginfo_t *info, ucontext_t *context,
+                         struct sigaction *action);
 
 #endif

@@ -156,6 +156,11 @@ int gyre_overflow_thread_init(void)
     return 0;
 }
 
+bool gyre_overflow_on_signal_stack(const void *address)
+{
+    return own.mapping && (uintptr_t)address - (uintptr_t)own.mapping < own.size;
+}
+
 void gyre_overflow_thread_exit(void)
 {
     stack_t none = {.ss_flags = SS_DISABLE}, now;

@@ -27,4 +27,8 @@ void gyre_overflow_remove(void);
 int gyre_overflow_thread_init(void);
 void gyre_overflow_thread_exit(void);
 
+/* Whether an address is on that stack: a program may have put a smaller one in its place, or none.
+ * Async-signal-safe. */
+bool gyre_overflow_on_signal_stack(const void *address);
+
 #endif

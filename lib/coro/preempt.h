@@ -3,12 +3,12 @@
  * happen in the middle of code that did not ask for one.
  *
  * gyre_preempt_inject changes a signal handler's context so that, when the handler returns, fn runs
- * on the interrupted stack as if it had been called between two instructions; when fn returns, every
- * register is as it was: the vector and x87 state whole (as the processor or the kernel saves
- * it, never a list written by hand), flags, control words. fn itself finds what the calling convention
- * promises: direction flag clear, an empty x87 stack, the control words that a thread starts with.
- * It may switch stacks, and return on the same thread much later. CFI is right all the way, so that
- * unwinders walk from fn through the interrupted function to the coroutine's entry.
+ * on the interrupted stack as if it had been called between two instructions; when fn returns,
+ * every register is as it was: the vector and x87 state whole (as the processor or the kernel saves
+ * it, never a list written by hand), flags, control words. fn itself finds what the calling
+ * convention promises: direction flag clear, an empty x87 stack, the control words that a thread
+ * starts with. It may switch stacks, and return on the same thread much later. CFI is right all the
+ * way, so that unwinders walk from fn through the interrupted function to the coroutine's entry.
  */
 #ifndef GYRE_LIB_CORO_PREEMPT_H
 #define GYRE_LIB_CORO_PREEMPT_H
@@ -37,6 +37,18 @@ static inline uintptr_t preempt_pc(const ucontext_t *context)
     return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
 #elif defined(__aarch64__)
     return (uintptr_t)context->uc_mcontext.pc;
+#else
+    (void)context;
+    return 0;
+#endif
+}
+
+/* A return address that is in a register only: a leaf function's, on aarch64; 0 on x86-64. Stale
+ * elsewhere. */
+static inline uintptr_t preempt_link(const ucontext_t *context)
+{
+#if defined(__aarch64__)
+    return (uintptr_t)context->uc_mcontext.regs[30];
 #else
     (void)context;
     return 0;

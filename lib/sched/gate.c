@@ -77,11 +77,14 @@ static uintptr_t word_at(uintptr_t address)
     return word;
 }
 
-/* Whether a word from sp to the entry is an address in one of these kinds (bits). */
-static bool finds(const struct text_map *map, const struct gyre_coro *coro, uintptr_t sp,
-                  unsigned kinds)
+/* Whether a word from the stack pointer to the entry is an address in one of these kinds (bits). */
+static bool finds(const struct text_map *map, const struct gyre_coro *coro,
+                  const ucontext_t *context, unsigned kinds)
 {
-    uintptr_t end = coro->entry;
+    uintptr_t sp = preempt_sp(context), end = coro->entry;
+
+    if (kinds >> text_kind_at(map, preempt_link(context) - 1) & 1)
+        return true;
 
     if (!ASKS(WITHOUT_WHOLE_SCAN) && end - sp > 4096)
         end = sp + 4096;
@@ -152,7 +155,7 @@ static int check_callers(struct worker *worker, const struct text_map *map,
     uintptr_t sp = preempt_sp(context);
     bool deep = coro->entry - sp > SCAN_MAX;
 
-    if (!ASKS(GYRE_REFUSED_CALLER) || (!deep && !finds(map, coro, sp, forbidden)))
+    if (!ASKS(GYRE_REFUSED_CALLER) || (!deep && !finds(map, coro, context, forbidden)))
         return GATE_OPEN;
     if (ASKS(WITHOUT_CONFIRMATION) && refusals(worker) > REFUSALS &&
         unwinds_to_entry(map, coro, preempt_pc(context))) {
@@ -230,7 +233,7 @@ bool gyre_gate_outside_runtime(struct worker *worker, struct gyre_coro *coro,
     uintptr_t sp = preempt_sp(context);
     int place = check_place(map, preempt_pc(context));
     bool outside = place != GYRE_REFUSED_RUNTIME && on_own_stack(coro, sp) &&
-                   coro->entry - sp <= SCAN_MAX && !finds(map, coro, sp, 1u << TEXT_RUNTIME);
+                   coro->entry - sp <= SCAN_MAX && !finds(map, coro, context, 1u << TEXT_RUNTIME);
 
     end_reading(worker);
     return outside;

@@ -6,6 +6,7 @@
  */
 #include "base/message.h"
 #include "base/signal.h"
+#include "coro/overflow.h"
 #include "coro/preempt.h"
 #include "sched/handover.h"
 
@@ -20,9 +21,13 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-/* A refused tick is tried again after 250 us, and twice as long each time; after a section that
- * put one off soon. */
-enum { RETRY_FIRST = 250000, RETRIES = 6, RETRY_SOON = 50000 };
+/*
+ * A refused tick is tried again after 30 us, twice as long each time up to 480 us, and so on while
+ * somebody waits: who calls libraries nearly all the time is caught between two calls at last. That
+ * costs some microseconds each, and up to 30 in a virtual machine. After a section that put a tick
+ * off it comes soon.
+ */
+enum { RETRY_FIRST = 30000, RETRY_DOUBLED = 4, RETRY_SOON = 50000 };
 
 /* CPU time is counted by the kernel's ticks; below that a quantum is one of real time. */
 #define CPU_CLOCK_MIN (4 * GYRE_MILLISECOND)
@@ -69,8 +74,15 @@ static void serve(struct worker *worker)
     }
 }
 
+/* Whether anything would run, here or now, if the coroutine gave way. */
+static bool somebody_waits(struct worker *worker)
+{
+    return has_local_work(worker) || ring_completed(&worker->ring) ||
+           !inject_empty(&worker->inject) || !inject_empty(&worker->own);
+}
+
 static void refuse(struct worker *worker, struct gyre_coro *coro, enum gyre_refusal refusal,
-                   const ucontext_t *context)
+                   const ucontext_t *context, bool cramped)
 {
     struct preemption *preempt = &worker->preempt;
 
@@ -78,12 +90,15 @@ static void refuse(struct worker *worker, struct gyre_coro *coro, enum gyre_refu
     gyre_preempt_ask(worker);
     if (refusal == GYRE_REFUSED_RUNTIME) {
         worker->budget = 1;
-    } else if ((ring_unsubmitted(&worker->ring) || !mailbox_empty(&worker->mailbox)) &&
+    } else if (!cramped && (ring_unsubmitted(&worker->ring) || !mailbox_empty(&worker->mailbox)) &&
                gyre_gate_outside_runtime(worker, coro, context)) {
         serve(worker);
     }
-    if (refusal != GYRE_REFUSED_MODE && preempt->retries < RETRIES)
-        arm_retry(preempt, (long)RETRY_FIRST << preempt->retries++);
+    if (refusal == GYRE_REFUSED_MODE || !somebody_waits(worker))
+        return;
+    arm_retry(preempt, (long)RETRY_FIRST << preempt->retries);
+    if (preempt->retries < RETRY_DOUBLED)
+        preempt->retries++;
 }
 
 static _Unwind_Reason_Code note_frame(struct _Unwind_Context *frame, void *argument)
@@ -116,18 +131,18 @@ static bool had_its_quantum(struct worker *worker, const char *cookie)
 
     if (cookie == &tick_cookie)
         preempt_count_one(&preempt->ticks);
-    if (progress == preempt->seen) {
-        if (cookie == &tick_cookie && preempt->retries > RETRIES - 2)
-            preempt->retries = RETRIES - 2;
+    if (progress == preempt->seen)
         return true;
-    }
     preempt->retries = 0;
     if (cookie == &tick_cookie)
         preempt->seen = progress;
     return false;
 }
 
-static void on_signal(struct worker *worker, const char *cookie, ucontext_t *context)
+/* cramped: on a signal stack that the program made, of who knows what size: nothing that takes
+ * more room than the kernel's own frame does. */
+static __attribute__((noinline)) void on_signal(struct worker *worker, const char *cookie,
+                                                ucontext_t *context, bool cramped)
 {
     struct gyre_coro *coro = worker->running;
     int refusal;
@@ -137,15 +152,15 @@ static void on_signal(struct worker *worker, const char *cookie, ucontext_t *con
         return;
     if (!coro)
         return; /* the loop, which looks at everything anyway */
-    if (cookie == &report_cookie)
+    if (cookie == &report_cookie && !cramped)
         report(worker, coro);
-    refusal = gyre_gate(worker, coro, context);
+    refusal = cramped ? GYRE_REFUSED_STACK : gyre_gate(worker, coro, context);
     if (refusal == GATE_OPEN) {
         preempt_count_one(&worker->preempt.preempted);
         worker->preempt.retries = 0;
         gyre_preempt_inject(context, gyre_preempt_here);
     } else {
-        refuse(worker, coro, (enum gyre_refusal)refusal, context);
+        refuse(worker, coro, (enum gyre_refusal)refusal, context, cramped);
     }
 }
 
@@ -173,7 +188,7 @@ static void handle(int signal, siginfo_t *info, void *context)
         if (signal_has_handler(&previous))
             gyre_signal_pass_on(signal, info, context, &previous);
     } else if (worker) {
-        on_signal(worker, cookie, context);
+        on_signal(worker, cookie, context, !gyre_overflow_on_signal_stack(&saved));
     }
     errno = saved;
 }
