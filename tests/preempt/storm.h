@@ -4,7 +4,7 @@
  *
  *   usage: PROGRAM [SECONDS | long] [SEED]
  *
- * Seconds in all (2; long: 180). 0: all is as it should be; 77: nothing is interrupted here, and
+ * Seconds in all (1; long: 180). 0: all is as it should be; 77: nothing is interrupted here, and
  * nothing went wrong either; else a message. A hang becomes one, with the seed.
  *
  * What may not be interrupted brackets itself with storm_enter and storm_leave, and must not park
@@ -263,7 +263,7 @@ static int storm_main(void *arg)
 static inline int storm(int argc, char **argv, const struct storm_part *parts, size_t part_count)
 {
     static const unsigned workers[] = {1, 5};
-    const char *seconds = argc > 1 ? argv[1] : "2";
+    const char *seconds = argc > 1 ? argv[1] : "1";
     double duration = strcmp(seconds, "long") == 0 ? 180 : atof(seconds);
 
     storm_run.program = argv[0];
