@@ -47,15 +47,10 @@
 #define RELOCATION_SYMBOL(info) ELF32_R_SYM(info)
 #endif
 
-/* Bounds of sections, by the linker. No gyre_text: this is the shared library. */
-extern const char gyre_text_first[] __asm__("__start_gyre_text")
-    __attribute__((weak, visibility("hidden")));
-extern const char gyre_text_end[] __asm__("__stop_gyre_text")
-    __attribute__((weak, visibility("hidden")));
-extern const char gyre_entry_first[] __asm__("__start_gyre_entry")
-    __attribute__((weak, visibility("hidden")));
-extern const char gyre_entry_end[] __asm__("__stop_gyre_entry")
-    __attribute__((weak, visibility("hidden")));
+/* Bounds of sections, by the linker. No gyre_text: this is the shared library. (With names of our
+ * own and __asm__ for theirs gcc forgets that they are hidden, and finds another object's.) */
+#define BOUND extern const char __attribute__((weak, visibility("hidden")))
+BOUND __start_gyre_text[], __stop_gyre_text[], __start_gyre_entry[], __stop_gyre_entry[];
 
 /* Beginnings of the names (DT_SONAME) of what belongs to the system: their locks are their own
  * affair, and they can't be allowed. */
@@ -471,7 +466,7 @@ static bool has_gyre_text(void)
 {
     uintptr_t here = (uintptr_t)gyre_text_map_make;
 
-    return here >= (uintptr_t)gyre_text_first && here < (uintptr_t)gyre_text_end;
+    return here >= (uintptr_t)__start_gyre_text && here < (uintptr_t)__stop_gyre_text;
 }
 
 static void paint_object(struct painter *painter, const struct snapshot *snapshot,
@@ -494,8 +489,8 @@ static void paint_object(struct painter *painter, const struct snapshot *snapsho
         paint_segments(painter, object, headers, TEXT_LIBRARY);
     }
     if (object->own) {
-        paint(painter, (uintptr_t)gyre_text_first, (uintptr_t)gyre_text_end, TEXT_RUNTIME);
-        paint(painter, (uintptr_t)gyre_entry_first, (uintptr_t)gyre_entry_end, TEXT_ENTRY);
+        paint(painter, (uintptr_t)__start_gyre_text, (uintptr_t)__stop_gyre_text, TEXT_RUNTIME);
+        paint(painter, (uintptr_t)__start_gyre_entry, (uintptr_t)__stop_gyre_entry, TEXT_ENTRY);
     }
 }
 
