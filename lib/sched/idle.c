@@ -286,6 +286,7 @@ static void sleep_until_woken(struct worker *worker)
     publish_sleep(worker);
     if (work_visible(worker)) {
         retract_sleep(worker, true);
+        wake_watchdog();
         return;
     }
     next = timers_next(&worker->timers);
