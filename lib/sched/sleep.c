@@ -30,15 +30,27 @@ static void fire(struct timer *timer)
 {
     struct sleeper *sleeper = container_of(timer, struct sleeper, timer);
     struct gyre_coro *coro = sleeper->coro;
+    uint32_t wait = WAIT_OBJECT;
 
-    if (wait_claim(coro, WAIT_WOKEN)) {
-        if (sleeper->woken)
-            sleeper->woken(sleeper);
-        gyre_ready_later(worker_current(), coro);
-        return;
+    /* Acquire and release: as wait_claim. */
+    for (int spins = 0; !atomic_compare_exchange_strong_explicit(
+             &coro->wait, &wait, WAIT_WOKEN, memory_order_acq_rel, memory_order_relaxed);
+         spins++) {
+        if (wait != WAIT_NONE) {
+            /* Release: the last touch of the sleeper's stack; pairs with the acquire in retire. */
+            atomic_store_explicit(&sleeper->fired, true, memory_order_release);
+            return;
+        }
+        /* The commit, on a worker that this one helps, is about to publish the wait. */
+        wait = WAIT_OBJECT;
+        if (spins < 100)
+            cpu_relax();
+        else
+            sched_yield();
     }
-    /* Release: the last touch of the sleeper's stack; pairs with the acquire in retire. */
-    atomic_store_explicit(&sleeper->fired, true, memory_order_release);
+    if (sleeper->woken)
+        sleeper->woken(sleeper);
+    gyre_ready_later(worker_current(), coro);
 }
 
 void gyre_sleeper_init(struct sleeper *sleeper, struct gyre_coro *coro, int64_t when)
@@ -81,9 +93,10 @@ int gyre_sleep_until(int64_t when)
     while (!error) {
         explore_point();
         gyre_park(worker_current(), PARK_SLEEP, commit_sleep, &sleeper);
+        if (sleeper_interrupted(self))
+            gyre_sleeper_retire(&sleeper);
         if (wait_finish(self))
             return 0;
-        gyre_sleeper_retire(&sleeper);
         error = coro_error(self);
     }
     return error;

@@ -18,13 +18,20 @@ struct sleeper {
 void gyre_sleeper_init(struct sleeper *sleeper, struct gyre_coro *coro, int64_t when);
 
 /*
- * In the commit of a park, before wait_publish: only this thread fires its timers, so this one
- * can't before the wait is published. The other way round, an interrupted sleeper could retire its
- * timer before it was started.
+ * In the commit of a park, before wait_publish: the other way round, an interrupted sleeper could
+ * retire its timer before it was started. Should another worker, which takes this one for stuck,
+ * fire it before that, it waits there until the wait is published; so `wait` must not be WAIT_NONE
+ * again (wait_finish) before the timer is retired (model: tests/models/sleeper.pml).
  */
 static inline void sleeper_start(struct worker *worker, struct sleeper *sleeper)
 {
     gyre_wheel_start(&worker->timers, &sleeper->timer, sleeper->when);
+}
+
+/* Whether something else woke the calling coroutine: then the timer is to be retired. */
+static inline bool sleeper_interrupted(struct gyre_coro *self)
+{
+    return atomic_load_explicit(&self->wait, memory_order_relaxed) != WAIT_WOKEN;
 }
 
 /* When something else woke the coroutine: afterwards the timer is done with the stack. */

@@ -348,10 +348,10 @@ static int wait_for_any(struct selection *s)
 
     enqueue_all(s);
     gyre_park(worker_current(), PARK_SELECT, commit_select, s);
-    wait_finish(s->self);
     chosen = dequeue_all(s);
     if (s->after && s->after->waiter.state != WAITER_CHOSEN)
         gyre_sleeper_retire(&s->sleeper);
+    wait_finish(s->self); /* after that: sleeper_start */
     return chosen;
 }
 
