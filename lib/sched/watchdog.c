@@ -99,12 +99,24 @@ static void set_stuck(struct gyre_runtime *runtime, struct worker *worker, bool 
     }
 }
 
+/* A program that takes SIGURG for itself should have done so before gyre_run, which passes on what
+ * is not its own. */
+static void check_handler(struct gyre_runtime *runtime)
+{
+    if (runtime->handler_lost || runtime->options.quantum < 0 || gyre_tick_installed())
+        return;
+    runtime->handler_lost = true;
+    gyre_message("the program has replaced the handler of SIGURG: no coroutine is interrupted any "
+                 "more; install yours before gyre_run, which passes signals on to it");
+}
+
 /* True: others have something to do for it. */
 static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t now)
 {
     bool takeable = runtime->worker_count > 1 && has_takeable(worker, now);
 
     set_stuck(runtime, worker, true);
+    check_handler(runtime);
     gyre_preempt_ask(worker);
     if (has_own_duties(worker) && now >= worker->preempt.next_signal) {
         worker->preempt.next_signal = now + SIGNAL_PAUSE;
@@ -187,11 +199,26 @@ void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_
 /* --- helping -----------------------------------------------------------------------------------
  */
 
+/*
+ * The victim may be stuck no more, and about to sleep: then what was reaped may be the very wake
+ * that it relies on. A wake is posted after the state says so, so that is seen here.
+ */
+static void pass_on_wake(struct worker *victim)
+{
+    /* Acquire: pairs with the release in claim_sleeper; after the completion was read. */
+    uint32_t state = atomic_load_explicit(&victim->state, memory_order_acquire);
+
+    if (unlikely(state == WORKER_CLAIMED || state == WORKER_NOTIFIED))
+        gyre_ring_wake(&victim->ring);
+}
+
 static unsigned help(struct worker *worker, struct worker *victim)
 {
     unsigned taken = gyre_ring_reap(&victim->ring, worker);
     struct gyre_coro *coro;
 
+    if (taken)
+        pass_on_wake(victim);
     if (timers_next(&victim->timers) != INT64_MAX)
         taken += gyre_timers_expire(&victim->timers, clock_now());
     /* Acquire: pairs with the release that filled it. */
