@@ -70,6 +70,7 @@ struct preemption {
     unsigned refusals, retries;
     bool fresh;             /* the last that was preempted was in its first slice */
     bool ticking, retrying; /* there are these timers */
+    bool soon;              /* a section has ended, and the retry timer was set for that */
     timer_t tick_timer, retry_timer;
     uint64_t mask; /* the thread's signal mask as the runtime set it */
 

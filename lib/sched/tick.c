@@ -147,6 +147,8 @@ static __attribute__((noinline)) void on_signal(struct worker *worker, const cha
     struct gyre_coro *coro = worker->running;
     int refusal;
 
+    if (cookie == &retry_cookie)
+        worker->preempt.soon = false;
     /* What the watchdog sends comes after it has seen no progress. */
     if (!had_its_quantum(worker, cookie) && (cookie == &tick_cookie || cookie == &retry_cookie))
         return;
@@ -272,8 +274,12 @@ void gyre_tick_stop(struct worker *worker)
     preempt->ticking = preempt->retrying = false;
 }
 
+/* Once until it has fired: sections that follow each other closely would put it off for ever. */
 void gyre_tick_retry(struct worker *worker)
 {
+    if (worker->preempt.soon)
+        return;
+    worker->preempt.soon = true;
     arm_retry(&worker->preempt, RETRY_SOON);
 }
 
@@ -297,7 +303,8 @@ int gyre_tick_install(void)
     sigdelset(&action.sa_mask, SIGFPE);
     sigdelset(&action.sa_mask, SIGTRAP);
     sigdelset(&action.sa_mask, SIGABRT);
-    if (sigaction(SIGURG, &action, &previous))
+    /* Asked first: the handler may be called before a sigaction that replaces has told. */
+    if (sigaction(SIGURG, NULL, &previous) || sigaction(SIGURG, &action, NULL))
         return -errno;
     return 0;
 }
