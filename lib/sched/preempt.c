@@ -88,12 +88,15 @@ int gyre_checkpoint_slow(void)
     return coro_error(self);
 }
 
-/* It returns on the same thread: errno's address may be kept over it, errno's value not. */
+/* It returns on the same thread: errno's address may be kept over it, errno's value not. Who runs
+ * next finds the control words that all here have, not those of the moment. */
 void gyre_preempt_here(void)
 {
+    struct worker *worker = worker_current();
     int saved = errno;
 
-    give_way(worker_current(), commit_preempted);
+    fpu_control_restore(&worker->fpu);
+    give_way(worker, commit_preempted);
     errno = saved;
 }
 

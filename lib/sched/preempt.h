@@ -52,9 +52,14 @@ struct worker;
 
 enum { REPORT_FRAMES = 48, GATE_OPEN = -1 };
 
-/* What the watchdog asked a stuck worker for, and its handler filled in. */
+/* What the watchdog asks a stuck worker for, and its handler fills in while it is not ready. A
+ * copy: what the signal broke off may be all that kept the coroutine alive. */
 struct stuck_report {
-    struct gyre_coro *coro;
+    _Atomic(uint64_t) progress; /* that is asked about */
+    int64_t silent;             /* how long it had stood still; the watchdog's */
+    uint64_t id;
+    const char *started;
+    char name[64];
     unsigned count;
     void *frames[REPORT_FRAMES];
     _Atomic(bool) ready;
@@ -107,6 +112,9 @@ void gyre_preempt_stop(struct gyre_runtime *runtime);
  * can't be had is told once, and done without. */
 int gyre_tick_install(void);
 void gyre_tick_remove(void);
+
+/* Whether our handler is still the process's. */
+bool gyre_tick_installed(void);
 void gyre_tick_start(struct worker *worker);
 void gyre_tick_stop(struct worker *worker);
 

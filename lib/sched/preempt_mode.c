@@ -21,9 +21,19 @@ static struct gyre_preempt_interposed *interposed(void)
                : NULL;
 }
 
+/*
+ * What can't change while a runtime runs is asked once, by gyre_run: the watchdog must neither wait
+ * for the dynamic linker's lock, which a dlopen holds while it runs constructors, nor read an
+ * environment that the program may be changing.
+ */
+static struct {
+    struct gyre_preempt_interposed *hooks; /* or NULL */
+    const char *reason;                    /* to interrupt nothing, or NULL */
+} process;
+
 static void set_hooks(void (*acquired)(void), void (*released)(void))
 {
-    struct gyre_preempt_interposed *found = interposed();
+    struct gyre_preempt_interposed *found = process.hooks;
 
     if (!found)
         return;
@@ -31,10 +41,9 @@ static void set_hooks(void (*acquired)(void), void (*released)(void))
     atomic_store_explicit(&found->released, released, memory_order_release);
 }
 
-static const char *why_cooperative(const struct gyre_runtime *runtime, const struct text_map *map)
+static const char *reason_of_process(const struct gyre_runtime *runtime)
 {
 #ifndef PREEMPT_SIGNALS
-    (void)map;
     return runtime->options.quantum < 0 ? "off" : "cooperative: built for a sanitizer";
 #else
     const char *preload = getenv("LD_PRELOAD");
@@ -45,14 +54,21 @@ static const char *why_cooperative(const struct gyre_runtime *runtime, const str
         return "cooperative: under valgrind";
     if (gyre_preempt_prepare())
         return "cooperative: this processor's registers can't be saved";
+    return NULL;
+#endif
+}
+
+static const char *why_cooperative(const struct text_map *map)
+{
+    if (process.reason)
+        return process.reason;
     if (map->static_libc)
         return "cooperative: the C library is linked statically";
     if (map->own_malloc)
         return "cooperative: malloc is part of the program's own code";
-    if (map->uses_locks && !interposed())
+    if (map->uses_locks && !process.hooks)
         return "cooperative: thread locks are used, and libgyre-preempt is not linked";
     return NULL;
-#endif
 }
 
 static bool is_read(const struct gyre_runtime *runtime, const struct text_map *map)
@@ -71,7 +87,7 @@ static int publish_map(struct gyre_runtime *runtime)
 
     if (error)
         return error;
-    atomic_store_explicit(&runtime->cooperative, why_cooperative(runtime, map),
+    atomic_store_explicit(&runtime->cooperative, why_cooperative(map),
                           memory_order_relaxed);
     map->older = old;
     /* Seq_cst: a handler that marks the old one as read after this sees the new one; pairs with
@@ -105,8 +121,11 @@ int gyre_preempt_allow(const void *address)
 
 int gyre_preempt_start(struct gyre_runtime *runtime)
 {
-    int error = publish_map(runtime);
+    int error;
 
+    process.hooks = interposed();
+    process.reason = reason_of_process(runtime);
+    error = publish_map(runtime);
     if (error)
         return error;
     set_hooks(gyre_preempt_lock_acquired, gyre_preempt_lock_released);
@@ -120,5 +139,8 @@ void gyre_preempt_stop(struct gyre_runtime *runtime)
 {
     gyre_tick_remove();
     set_hooks(NULL, NULL);
+    /* Who left its loop without a last poll. */
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        gyre_preempt_forget(&runtime->workers[i]);
     gyre_text_map_free(atomic_exchange_explicit(&runtime->text, NULL, memory_order_relaxed));
 }

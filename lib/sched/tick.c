@@ -115,7 +115,15 @@ static void report(struct worker *worker, struct gyre_coro *coro)
 {
     struct stuck_report *report = &worker->preempt.report;
 
-    report->coro = coro;
+    /* It went on meanwhile, or the last one is being printed. Acquire: pairs with the release of
+     * the watchdog that has printed it. */
+    if (atomic_load_explicit(&report->progress, memory_order_relaxed) !=
+            atomic_load_explicit(&worker->progress, memory_order_relaxed) ||
+        atomic_load_explicit(&report->ready, memory_order_acquire))
+        return;
+    report->id = coro->id;
+    report->started = coro_started_at(coro);
+    strncpy(report->name, coro_name(coro), sizeof report->name - 1);
     report->count = 0;
     _Unwind_Backtrace(note_frame, report);
     /* Release: pairs with the acquire of the watchdog that prints it. */
@@ -309,12 +317,17 @@ int gyre_tick_install(void)
     return 0;
 }
 
-void gyre_tick_remove(void)
+bool gyre_tick_installed(void)
 {
     struct sigaction now;
 
-    if (sigaction(SIGURG, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
-        now.sa_sigaction == handle)
+    return sigaction(SIGURG, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+           now.sa_sigaction == handle;
+}
+
+void gyre_tick_remove(void)
+{
+    if (gyre_tick_installed())
         sigaction(SIGURG, &previous, NULL);
 }
 
@@ -323,6 +336,11 @@ void gyre_tick_remove(void)
 int gyre_tick_install(void)
 {
     return 0;
+}
+
+bool gyre_tick_installed(void)
+{
+    return true;
 }
 
 void gyre_tick_remove(void)

@@ -52,34 +52,37 @@ static bool has_own_duties(struct worker *worker)
     return ring_unsubmitted(&worker->ring) || !mailbox_empty(&worker->mailbox);
 }
 
-static void print_report(struct worker *worker, int64_t silent)
+/* Also when the worker has gone on since: the signal itself may have brought that about. */
+static void print_report(struct worker *worker)
 {
     struct stuck_report *report = &worker->preempt.report;
-    struct gyre_coro *coro = report->coro;
     char name[256];
 
+    /* Acquire: pairs with the release in the handler. */
+    if (!atomic_load_explicit(&report->ready, memory_order_acquire))
+        return;
     gyre_message("watchdog: coroutine %lu \"%s\", started at %s, has held worker %u for %ld ms:",
-                 (unsigned long)coro->id, coro_name(coro), coro_started_at(coro), worker->index,
-                 (long)(silent / GYRE_MILLISECOND));
+                 (unsigned long)report->id, report->name, report->started, worker->index,
+                 (long)(report->silent / GYRE_MILLISECOND));
     for (unsigned i = 0; i < report->count; i++) {
         gyre_backtrace_name((char *)report->frames[i], name, sizeof name);
         gyre_message_line("    %s", name);
     }
+    /* Release: pairs with the acquire in the handler. */
+    atomic_store_explicit(&report->ready, false, memory_order_release);
 }
 
-static void report(struct gyre_runtime *runtime, struct worker *worker, int64_t silent)
+static void ask_report(struct gyre_runtime *runtime, struct worker *worker, int64_t silent)
 {
     struct preemption *preempt = &worker->preempt;
 
-    /* Acquire: pairs with the release in the handler. */
-    if (atomic_load_explicit(&preempt->report.ready, memory_order_acquire)) {
-        atomic_store_explicit(&preempt->report.ready, false, memory_order_relaxed);
-        print_report(worker, silent);
-    } else if (runtime->options.watchdog > 0 && silent >= runtime->options.watchdog &&
-               !preempt->reported) {
-        preempt->reported = true;
-        gyre_tick_signal(worker, true);
-    }
+    if (runtime->options.watchdog <= 0 || silent < runtime->options.watchdog || preempt->reported ||
+        atomic_load_explicit(&preempt->report.ready, memory_order_relaxed))
+        return;
+    preempt->reported = true;
+    preempt->report.silent = silent;
+    atomic_store_explicit(&preempt->report.progress, preempt->watched, memory_order_relaxed);
+    gyre_tick_signal(worker, true);
 }
 
 static void set_stuck(struct gyre_runtime *runtime, struct worker *worker, bool stuck)
@@ -122,7 +125,7 @@ static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t
         worker->preempt.next_signal = now + SIGNAL_PAUSE;
         gyre_tick_signal(worker, false);
     }
-    report(runtime, worker, now - worker->preempt.since);
+    ask_report(runtime, worker, now - worker->preempt.since);
     if (takeable) {
         full_barrier();
         gyre_wake_one();
@@ -147,6 +150,10 @@ static int64_t look(struct gyre_runtime *runtime)
         uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
         bool asleep = sleeps(worker);
 
+        print_report(worker);
+        /* Without timers of its own the looks are what gives turns. */
+        if (!asleep && !preempt->ticking && runtime->options.quantum > 0)
+            preempt_count_one(&preempt->ticks);
         if (!asleep && next < 0)
             next = WATCHDOG_PATIENCE;
         if (asleep || progress != preempt->watched) {
