@@ -90,7 +90,10 @@ static inline bool is_done(gyre_once *once)
     return likely(atomic_load_explicit(sync_word(&once->state), memory_order_acquire) == DONE);
 }
 
-CALLS_PROGRAM int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
+/* CALLS_PROGRAM without its noinline: the header has these in line as well. */
+#define INLINE_CALLS_PROGRAM __attribute__((section("gyre_entry")))
+
+INLINE_CALLS_PROGRAM int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
 {
     if (!is_done(once) && begin(once, "gyre_once_do")) {
         int result = once->result = fn(arg);
@@ -101,7 +104,7 @@ CALLS_PROGRAM int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
     return once->result;
 }
 
-CALLS_PROGRAM void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
+INLINE_CALLS_PROGRAM void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
 {
     if (!is_done(once) && begin(once, "gyre_once_value")) {
         void *value = once->value = make(arg);
