@@ -18,17 +18,28 @@
 #include <stdint.h>
 #include <ucontext.h>
 
-/* Sizes the saved state; before the first of the others. 0, or -ENOTSUP: not on this processor. */
+/*
+ * Sizes the saved state, and keeps the calling thread's control words: those are what fn finds, for
+ * the threads that it starts begin with them. Before the first of the others; again at will, while
+ * nothing can be interrupted. 0, or -ENOTSUP: not on this processor.
+ */
 int gyre_preempt_prepare(void);
 
-/* How many bytes below the interrupted stack pointer an injected call takes before fn's frame: the
- * red zone, the registers, alignment. */
+/* How many bytes below the interrupted stack pointer an injected call takes, at most, before fn's
+ * frame: the red zone, the registers, alignment. (1.2 KiB with AVX, 2.8 with AVX-512; on aarch64 a
+ * signal's frame, 5 KiB and more.) */
 size_t gyre_preempt_room(void);
 
-/* Whether all state in use can be saved: not while AMX tiles are live. Async-signal-safe. */
+/* Whether all state in use can be saved: not while AMX tiles or SME's ZA are live, nor in streaming
+ * mode. Async-signal-safe. */
 bool gyre_preempt_can_save(const ucontext_t *context);
 
-/* Async-signal-safe. The stack must have room. */
+/*
+ * Only in the handler that was given context, on a signal stack: what is below the interrupted
+ * stack pointer is written to. That stack must have room, and gyre_preempt_can_save be true. Where
+ * the way back is rt_sigreturn (aarch64), it sets the thread's signal mask to context's.
+ * Async-signal-safe.
+ */
 void gyre_preempt_inject(ucontext_t *context, void (*fn)(void));
 
 static inline uintptr_t preempt_pc(const ucontext_t *context)

@@ -64,17 +64,23 @@ void canary_tidy(void)
 
 #elif defined(__aarch64__)
 
+#include <sys/auxv.h>
+
+enum { SVE = 1 };
+
 int canary_general(unsigned long rounds);
 int canary_flags(unsigned long rounds);
 int canary_vector(unsigned long rounds);
+int canary_sve(unsigned long rounds);
 int canary_stack(unsigned long rounds);
 int canary_calls(unsigned long rounds);
-unsigned canary_trash_registers(uint64_t fpcr);
+unsigned canary_trash_registers(uint64_t fpcr, unsigned features);
 
 const struct canary canaries[] = {
     {"x0-x30", canary_general, 0},
     {"nzcv", canary_flags, 0},
     {"v0-v31, fpcr, fpsr", canary_vector, 0},
+    {"z0-z31, p0-p15", canary_sve, SVE},
     {"stack", canary_stack, 0},
     {"prologues and epilogues", canary_calls, 0},
     {NULL, NULL, 0},
@@ -82,12 +88,14 @@ const struct canary canaries[] = {
 
 unsigned canary_features(void)
 {
-    return 0;
+    return getauxval(AT_HWCAP) & 1 << 22 ? SVE : 0; /* HWCAP_SVE, of <asm/hwcap.h> */
 }
 
 const char *canary_trash(const struct fpu_control *expected)
 {
-    return canary_trash_registers(expected->fpcr) ? "fpcr, or stack not aligned" : NULL;
+    return canary_trash_registers(expected->fpcr, canary_features())
+               ? "fpcr, fpsr, or stack not aligned"
+               : NULL;
 }
 
 void canary_tidy(void)
