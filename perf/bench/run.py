@@ -63,8 +63,7 @@ def run_load(plan, load, subject, rate):
     with Counters(load.hogs * load.workers) as counters, \
             Server(subject, server_cpus, plan.nice, load.connections,
                    ["--hogs", str(load.hogs), *counters.arguments]) as server:
-        if not load.connections:
-            time.sleep(plan.warm_up)
+        time.sleep(plan.warm_up)  # each hog has its first turn before the load comes
         counters.start()
         row = {}
         if load.connections:
