@@ -109,19 +109,21 @@ demo_gives_the_remedy() {
 by_cmake() {
     cmake -S "$here/cmake" -B "$work/cmake" >/dev/null && cmake --build "$work/cmake" || return 1
     LD_LIBRARY_PATH=$prefix/lib "$work/cmake/consumer_c" &&
-        LD_LIBRARY_PATH=$prefix/lib "$work/cmake/consumer_cpp"
+        LD_LIBRARY_PATH=$prefix/lib "$work/cmake/consumer_cpp" &&
+        LD_LIBRARY_PATH=$prefix/lib "$work/cmake/locks"
 }
 
 as_subproject() {
     local kind=$1 project=$work/subproject
     mkdir -p "$project/subprojects"
-    cp "$here/subproject/meson.build" "$here/consumer.c" "$project"
+    cp "$here/subproject/meson.build" "$here/consumer.c" "$here/locks.c" "$project"
     ln -sfn "$source" "$project/subprojects/gyre"
     if [ ! -f "$project/$kind/build.ninja" ]; then
         env -u PKG_CONFIG_PATH meson setup "$project/$kind" "$project" \
             -Ddefault_library="$kind" --force-fallback-for=gyre || return 1
     fi
-    ninja -C "$project/$kind" consumer && "$project/$kind/consumer"
+    ninja -C "$project/$kind" consumer locks && "$project/$kind/consumer" &&
+        "$project/$kind/locks"
 }
 
 exports_what_headers_declare() {
@@ -148,13 +150,36 @@ with_return_thunks() {
 }
 
 has_its_soname() {
-    readelf -dW "$prefix/lib/libgyre.so" | grep -q 'SONAME.*\[libgyre.so.0\]'
+    readelf -dW "$prefix/lib/$1.so" | grep -q "SONAME.*\[$1.so.0\]"
+}
+
+# What is found before the C library, by libraries too, has no version.
+preempt_exports_its_map() {
+    diff <(sed -n 's/^ *\(\w*\);$/\1/p' "$source/lib/preempt/preempt.map") \
+        <(nm -D --defined-only "$prefix/lib/libgyre-preempt.so" | awk '{ print $3 }' | sort)
+}
+
+# by_preempt_pkg_config CONSUMER FLAG...: links libgyre-preempt too, and keeps it although the linker
+# drops what is not called
+by_preempt_pkg_config() {
+    local consumer=$1 program
+    program=$work/$consumer.preempt
+    # shellcheck disable=SC2046
+    "$cc" "${strict[@]}" -Wl,--as-needed "${@:2}" "$here/$consumer" -o "$program" \
+        $(pkg-config --cflags --libs gyre-preempt) || return 1
+    readelf -dW "$program" | grep -q 'NEEDED.*\[libgyre-preempt.so.0\]' || return 1
+    LD_LIBRARY_PATH=$prefix/lib "$program"
+}
+
+preloaded() {
+    by_pkg_config "$cc" locks.c && return 1 # it must be missed without
+    LD_PRELOAD=$prefix/lib/libgyre-preempt.so.0 LD_LIBRARY_PATH=$prefix/lib "$work/locks.c.shared"
 }
 
 # An assembly file without its note makes every stack of the program executable.
 stack_is_not_executable() {
-    ! readelf -lW "$prefix/lib/libgyre.so" | grep -q 'GNU_STACK.*E ' &&
-        ! readelf -dW "$prefix/lib/libgyre.so" | grep -q TEXTREL
+    ! readelf -lW "$prefix/lib/$1.so" | grep -q 'GNU_STACK.*E ' &&
+        ! readelf -dW "$prefix/lib/$1.so" | grep -q TEXTREL
 }
 
 mkdir -p "$work"
@@ -163,14 +188,20 @@ echo 'TAP version 13'
 check 'installs a release build' install_release
 check 'exports what the headers declare' exports_what_headers_declare
 check 'static symbols are prefixed' static_symbols_are_prefixed
-check 'has its soname' has_its_soname
-check 'needs no executable stack, has no text relocations' stack_is_not_executable
+check 'has its soname' has_its_soname libgyre
+check 'needs no executable stack, has no text relocations' stack_is_not_executable libgyre
+check 'libgyre-preempt exports its map, without versions' preempt_exports_its_map
+check 'libgyre-preempt has its soname' has_its_soname libgyre-preempt
 check 'gyre.pc passes stack probing on' passes_stack_probing_on
 check 'C program by pkg-config' by_pkg_config "$cc" consumer.c
 check 'C program by pkg-config, static library' archive consumer.c
 if [ "$(uname -m)" = x86_64 ]; then
     check 'C program with return thunks of its own' with_return_thunks consumer.c
 fi
+check 'program with gyre-preempt, which calls nothing of it' by_preempt_pkg_config consumer.c
+check 'program with gyre-preempt, which locks' by_preempt_pkg_config locks.c
+check 'program with gyre-preempt, position-dependent' by_preempt_pkg_config locks.c -no-pie
+check 'gyre-preempt by LD_PRELOAD' preloaded
 check 'C program by pkg-config, all static' static consumer.c
 check 'children see the original CPUs' by_pkg_config "$cc" children.c
 check 'children see the original CPUs, static library' archive children.c
