@@ -60,6 +60,7 @@ struct stuck_report {
     uint64_t id;
     const char *started;
     char name[64];
+    void *interrupted;
     unsigned count;
     void *frames[REPORT_FRAMES];
     _Atomic(bool) ready;

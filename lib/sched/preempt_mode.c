@@ -87,8 +87,7 @@ static int publish_map(struct gyre_runtime *runtime)
 
     if (error)
         return error;
-    atomic_store_explicit(&runtime->cooperative, why_cooperative(map),
-                          memory_order_relaxed);
+    atomic_store_explicit(&runtime->cooperative, why_cooperative(map), memory_order_relaxed);
     map->older = old;
     /* Seq_cst: a handler that marks the old one as read after this sees the new one; pairs with
      * begin_reading in gate.c. */

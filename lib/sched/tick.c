@@ -104,14 +104,17 @@ static void refuse(struct worker *worker, struct gyre_coro *coro, enum gyre_refu
 static _Unwind_Reason_Code note_frame(struct _Unwind_Context *frame, void *argument)
 {
     struct stuck_report *report = argument;
+    void *pc = (void *)_Unwind_GetIP(frame);
 
-    if (report->count == REPORT_FRAMES)
+    if (report->count == REPORT_FRAMES || !pc)
         return _URC_END_OF_STACK;
-    report->frames[report->count++] = (void *)_Unwind_GetIP(frame);
+    /* Without the handler's own. */
+    if (report->count || pc == report->interrupted)
+        report->frames[report->count++] = pc;
     return _URC_NO_REASON;
 }
 
-static void report(struct worker *worker, struct gyre_coro *coro)
+static void report(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context)
 {
     struct stuck_report *report = &worker->preempt.report;
 
@@ -124,6 +127,7 @@ static void report(struct worker *worker, struct gyre_coro *coro)
     report->id = coro->id;
     report->started = coro_started_at(coro);
     strncpy(report->name, coro_name(coro), sizeof report->name - 1);
+    report->interrupted = (void *)preempt_pc(context);
     report->count = 0;
     _Unwind_Backtrace(note_frame, report);
     /* Release: pairs with the acquire of the watchdog that prints it. */
@@ -163,7 +167,7 @@ static __attribute__((noinline)) void on_signal(struct worker *worker, const cha
     if (!coro)
         return; /* the loop, which looks at everything anyway */
     if (cookie == &report_cookie && !cramped)
-        report(worker, coro);
+        report(worker, coro, context);
     refusal = cramped ? GYRE_REFUSED_STACK : gyre_gate(worker, coro, context);
     if (refusal == GATE_OPEN) {
         preempt_count_one(&worker->preempt.preempted);
