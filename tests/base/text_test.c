@@ -218,7 +218,7 @@ Test(text, may_be_asked_while_others_load_and_unload)
 
     for (size_t i = 0; i < 2; i++)
         cr_assert_eq(pthread_create(&threads[i], NULL, load_and_unload, (void *)paths[i]), 0);
-    for (size_t i = 0; i < 200; i++) {
+    for (size_t i = 0; i < 50; i++) {
         struct text_map *map = make();
 
         for (size_t k = 0; k < 50; k++)
