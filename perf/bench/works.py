@@ -123,7 +123,7 @@ class Cost(Micro):
         super().__init__(f"preempt_cost_{name}", {f"preempt_cost_{name}": ("ns", "value")}, command,
                          most=40)
         self.quick = 6
-        self.least = 0.1
+        self.least = 0.4
         self.timed = True
         self.commands["preempt_off"] = command
         self.environments["preempt_off"] = {"GYRE_QUANTUM": "off"}
@@ -135,7 +135,7 @@ class Plain(Micro):
 
     def __init__(self, name, command, unlinked=None, at_most=None):
         super().__init__(name, {name: ("ns", "value")}, command)
-        self.least = 0.1
+        self.least = 0.2
         self.timed = True
         self.targets = []
         if unlinked:

@@ -7,7 +7,8 @@
  * checkpoint  gyre_checkpoint while nobody wants the worker, the loop round it included
  *
  * Nanoseconds of the process's CPU time, signals and all: a busy machine disturbs that less than it
- * does the clock on the wall. Prints one JSON object.
+ * does the clock on the wall. The least of several stretches, each as long as some ticks. Prints
+ * one JSON object.
  */
 #include <gyre.h>
 
@@ -114,26 +115,35 @@ static const struct work {
 
 static double seconds = 0.2;
 
-/* Lengthens the loop until it takes the time asked for. */
+static int time_it(const struct work *work, long n, double *took)
+{
+    int64_t start = cpu_now();
+    int error = work->run(n);
+
+    *took = (double)(cpu_now() - start);
+    return error;
+}
+
 static int measure(void *arg)
 {
+    const double stretch = 40e6;
     const struct work *work = arg;
-    double goal = seconds * 1e9;
+    double took = 0, least = 0, left = seconds * 1e9;
     long n = 1;
+    int error = 0;
 
-    for (;;) {
-        int64_t start = cpu_now();
-        int error = work->run(n);
-        double took = (double)(cpu_now() - start);
-
-        if (error)
-            return error;
-        if (took >= goal) {
-            printf("{\"value\": %.4f}\n", took / (double)n);
-            return 0;
-        }
-        n = took < goal / 100 ? n * 10 : 1 + (long)(1.2 * goal / took * (double)n);
+    while (!error && took < stretch) {
+        n = took < stretch / 100 ? n * 10 : 1 + (long)(1.2 * stretch / took * (double)n);
+        error = time_it(work, n, &took);
     }
+    for (; !error && left > 0; left -= took) {
+        error = time_it(work, n, &took);
+        if (least == 0 || took < least)
+            least = took;
+    }
+    if (!error)
+        printf("{\"value\": %.4f}\n", least / (double)n);
+    return error;
 }
 
 int main(int argc, char **argv)
