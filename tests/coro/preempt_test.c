@@ -363,6 +363,77 @@ static void by_step_walking(const char *title)
 
 #endif
 
+/* What is refused, in a context of our own making: no machine at hand has all of it. */
+
+static void expect(const ucontext_t *context, bool saved, const char *what)
+{
+    if (gyre_preempt_can_save(context) != saved)
+        fail(saved ? "refused" : "not refused", what);
+}
+
+#ifdef __x86_64__
+
+static void on_refusals(int signal, siginfo_t *info, void *arg)
+{
+    ucontext_t *context = arg;
+    struct _xstate *state = (struct _xstate *)context->uc_mcontext.fpregs;
+    struct _fpx_sw_bytes *description = (struct _fpx_sw_bytes *)((char *)state + 464);
+    uint64_t components = state->xstate_hdr.xstate_bv;
+
+    (void)signal;
+    (void)info;
+    expect(context, true, "as it came");
+    state->xstate_hdr.xstate_bv = components | 1 << 17;
+    expect(context, false, "AMX's configuration");
+    state->xstate_hdr.xstate_bv = components | 1 << 18;
+    expect(context, false, "AMX's tiles");
+    state->xstate_hdr.xstate_bv = components | (uint64_t)1 << 62;
+    expect(context, false, "a component of the future");
+    state->xstate_hdr.xstate_bv = components;
+    description->magic1++;
+    expect(context, false, "no header");
+    description->magic1--;
+    context->uc_mcontext.fpregs = NULL;
+    expect(context, false, "no state");
+    context->uc_mcontext.fpregs = (fpregset_t)state;
+}
+
+#else
+
+static void on_refusals(int signal, siginfo_t *info, void *arg)
+{
+    static const struct {
+        uint32_t record[4]; /* magic, size, vector length and flags */
+        bool saved;
+        const char *name;
+    } cases[] = {
+        {{0x54366345, 16, 16, 0}, true, "ZA not live"},
+        {{0x54366345, 32, 16, 0}, false, "ZA live"},
+        {{0x53564501, 16, 16, 0}, true, "SVE"},
+        {{0x53564501, 16, 16 | 1 << 16, 0}, false, "streaming mode"},
+        {{0x47435300, 16, 0, 0}, false, "a guarded control stack"},
+        {{0x12345678, 16, 0, 0}, false, "a record of the future"},
+        {{0x54504902, 0, 0, 0}, false, "a record without a size"},
+    };
+    ucontext_t *context = arg;
+    uint32_t *end = (uint32_t *)context->uc_mcontext.__reserved, kept[12];
+
+    (void)signal;
+    (void)info;
+    expect(context, true, "as it came");
+    while (end[0] && end[0] != 0x45585401) /* with an extra record it is that one's place */
+        end += end[1] / sizeof *end;
+    memcpy(kept, end, sizeof kept);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        memset(end, 0, sizeof kept);
+        memcpy(end, cases[i].record, sizeof cases[i].record);
+        expect(context, cases[i].saved, cases[i].name);
+    }
+    memcpy(end, kept, sizeof kept);
+}
+
+#endif
+
 static void hang(int signal)
 {
     static const char text[] = "preempt_test hangs\n";
@@ -388,6 +459,8 @@ int main(int argc, char **argv)
     sigaltstack(&alternate, NULL);
     features = canary_features();
 
+    catch_signal(SIGUSR1, on_refusals);
+    raise(SIGUSR1);
     by_timer("timer", NULL);
 #ifdef __x86_64__
     by_step("step", NULL);
