@@ -6,6 +6,7 @@
 #include "base/text.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -95,7 +96,28 @@ static bool is_asked(char **argv, const char *name)
     return false;
 }
 
-#ifdef LIBRARY
+#ifdef UNWATCHED
+/* Linked with --wrap: as where it is forbidden. */
+ssize_t __wrap_process_vm_readv(void);
+
+ssize_t __wrap_process_vm_readv(void)
+{
+    errno = EPERM;
+    return -1;
+}
+
+/* With a library that might be unloaded unseen nothing is the program's. */
+static void with_library_that_is_not_watched(void)
+{
+    struct text_map *map;
+
+    EXPECT(dlopen(LIBRARY, RTLD_NOW) && !gyre_text_map_make(&map) && map->no_program);
+    EXPECT(text_kind_at(map, (uintptr_t)run_from_memory) == TEXT_LIBRARY);
+    EXPECT(!gyre_text_map_stale(map));
+}
+#endif
+
+#if defined(LIBRARY) && !defined(UNWATCHED)
 /* A fact of libraries, too, as long as they are there. */
 static void with_library_that_locks(void)
 {
@@ -125,7 +147,9 @@ int main(int argc, char **argv)
     EXPECT(!gyre_text_map_stale(map));
     EXPECT(text_kind_at(map, (uintptr_t)main) == TEXT_PROGRAM);
     EXPECT(text_kind_at(map, (uintptr_t)gyre_text_map_make) == TEXT_RUNTIME);
-#ifdef LIBRARY
+#ifdef UNWATCHED
+    with_library_that_is_not_watched();
+#elif defined(LIBRARY)
     with_library_that_locks();
 #endif
     return failed;

@@ -140,6 +140,13 @@ static_symbols_are_prefixed() {
             END { exit bad }'
 }
 
+# So that it can be told from the program's.
+static_code_is_apart() {
+    local sections
+    sections=$(readelf -SW "$prefix/lib/libgyre.a")
+    grep -q ' gyre_text ' <<<"$sections" && ! grep -q ' \.text' <<<"$sections"
+}
+
 # A program of functions that return by thunks of its own.
 with_return_thunks() {
     local program=$work/$1.thunks
@@ -188,6 +195,7 @@ echo 'TAP version 13'
 check 'installs a release build' install_release
 check 'exports what the headers declare' exports_what_headers_declare
 check 'static symbols are prefixed' static_symbols_are_prefixed
+check "the static library's code is in sections of its own" static_code_is_apart
 check 'has its soname' has_its_soname libgyre
 check 'needs no executable stack, has no text relocations' stack_is_not_executable libgyre
 check 'libgyre-preempt exports its map, without versions' preempt_exports_its_map
