@@ -37,12 +37,13 @@ static void compute_in_handler(int signal)
 /* Each sends itself signals whose handlers run for a few quanta. */
 static int raises(struct storm_player *player)
 {
-    for (; !storm_over(); player->rounds++) {
+    do {
         raise(signal_number((player->rounds + player->index) % SIGNALS));
         STORM_CHECK(!storm_inside, "still in a handler");
         for (int i = 0; i < 20; i++)
             storm_compute(&player->random);
-    }
+        player->rounds++;
+    } while (!storm_over());
     return 0;
 }
 

@@ -75,7 +75,8 @@ static int on_own_stack(struct storm_player *player)
 
 static void after(const struct gyre_preempt_counts *counts)
 {
-    STORM_CHECK(counts->refused[GYRE_REFUSED_STACK] > 0, "nobody was on another stack");
+    STORM_CHECK(counts->ticks < 1000 || counts->refused[GYRE_REFUSED_STACK] > 0,
+                "nobody was on another stack");
 }
 
 int main(int argc, char **argv)

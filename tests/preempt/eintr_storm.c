@@ -66,7 +66,7 @@ static void *writes(void *arg)
 static int waits(void *unused)
 {
     (void)unused;
-    while (!is_over()) {
+    do {
         pid_t pid = vfork();
         int status;
 
@@ -80,7 +80,7 @@ static int waits(void *unused)
         STORM_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 3, "%#x", status);
         calls++;
         gyre_yield();
-    }
+    } while (!is_over());
     return 0;
 }
 
@@ -88,7 +88,7 @@ static int waits(void *unused)
 static int sleeps_and_polls(void *unused)
 {
     (void)unused;
-    while (!is_over()) {
+    do {
         struct timespec left = {0, 15000000};
         int64_t start = gyre_now();
         int result;
@@ -108,7 +108,7 @@ static int sleeps_and_polls(void *unused)
         }
         calls += 2;
         gyre_yield();
-    }
+    } while (!is_over());
     return 0;
 }
 
@@ -158,7 +158,6 @@ int main(int argc, char **argv)
         printf("%u workers, quantum %lld us: %lu calls; EINTR: %lu of nanosleep, %lu of poll\n",
                options.workers, (long long)options.quantum / 1000, calls, sleeps, polls);
         STORM_CHECK(outside == 0, "%lu interruptions of a thread that is no worker", outside);
-        STORM_CHECK(calls > 0, "nothing was called");
     }
     return 0;
 }

@@ -129,7 +129,8 @@ static int calls_kernel(struct storm_player *player)
 
 static void after(const struct gyre_preempt_counts *counts)
 {
-    STORM_CHECK(counts->refused[GYRE_REFUSED_LIBRARY] > 0, "generated code was not met");
+    STORM_CHECK(counts->ticks < 1000 || counts->refused[GYRE_REFUSED_LIBRARY] > 0,
+                "generated code was not met");
 }
 
 int main(int argc, char **argv)

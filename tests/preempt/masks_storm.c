@@ -75,7 +75,8 @@ static int is_as_before(struct storm_player *player)
 
 static void after(const struct gyre_preempt_counts *counts)
 {
-    STORM_CHECK(counts->refused[GYRE_REFUSED_MASK] > 0, "no mask was in the way");
+    STORM_CHECK(counts->ticks < 1000 || counts->refused[GYRE_REFUSED_MASK] > 0,
+                "no mask was in the way");
 }
 
 int main(int argc, char **argv)

@@ -28,7 +28,7 @@ static __attribute__((noinline)) void touch(void)
 
 static int recovers(struct storm_player *player)
 {
-    for (; !storm_over(); player->rounds++) {
+    do {
         sigjmp_buf here;
         volatile unsigned got = 0;
         int again;
@@ -50,7 +50,8 @@ static int recovers(struct storm_player *player)
         STORM_CHECK(got == 10, "%u", got);
         for (int i = 0; i < 10; i++)
             storm_compute(&player->random);
-    }
+        player->rounds++;
+    } while (!storm_over());
     return 0;
 }
 

@@ -67,7 +67,7 @@ static int sends(struct storm_player *player)
 
 static int forks(struct storm_player *player)
 {
-    for (; !storm_over(); player->rounds++) {
+    do {
         pid_t pid = vfork();
 
         if (pid == 0)
@@ -76,7 +76,8 @@ static int forks(struct storm_player *player)
         gyre_sleep(2 * GYRE_MILLISECOND);
         for (int i = 0; i < 100; i++)
             storm_compute(&player->random);
-    }
+        player->rounds++;
+    } while (!storm_over());
     return 0;
 }
 
@@ -101,7 +102,7 @@ static void after(const struct gyre_preempt_counts *counts)
     int64_t start = gyre_now();
 
     (void)counts;
-    while (queued_got < queued_sent && gyre_now() - start < 10 * GYRE_SECOND)
+    while ((queued_got < queued_sent || !ended) && gyre_now() - start < 10 * GYRE_SECOND)
         gyre_yield();
     STORM_CHECK(queued_got == queued_sent, "%lu of %lu queued signals", queued_got, queued_sent);
     STORM_CHECK(handled > 0 && ended > 0, "no signals");

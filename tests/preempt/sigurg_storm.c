@@ -16,14 +16,15 @@
 
 static const struct variant {
     const char *name;
+    bool handled;
     int flags;
-    void (*other)(int); /* SIG_DFL, SIG_IGN: no handler */
+    void (*other)(int);
 } variants[] = {
-    {"a handler", SA_SIGINFO | SA_RESTART, NULL},
-    {"a handler on its own stack", SA_SIGINFO | SA_ONSTACK | SA_NODEFER, NULL},
-    {"a handler for once", SA_SIGINFO | SA_RESETHAND, NULL},
-    {"ignored", 0, SIG_IGN},
-    {"the default", 0, SIG_DFL},
+    {"a handler", true, SA_SIGINFO | SA_RESTART, NULL},
+    {"a handler on its own stack", true, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, NULL},
+    {"a handler for once", true, SA_SIGINFO | SA_RESETHAND, NULL},
+    {"ignored", false, 0, SIG_IGN},
+    {"the default", false, 0, SIG_DFL},
 };
 
 static const struct variant *variant;
@@ -66,11 +67,6 @@ static void handle(int signal, siginfo_t *info, void *context)
         storm_fail("code %d", info->si_code);
     }
     errno = saved;
-}
-
-static bool has_handler(void)
-{
-    return !variant->other;
 }
 
 /* Until it came; computing, so that there is something to interrupt. Then, that it came once. */
@@ -122,16 +118,16 @@ static int sends_to_process(struct storm_player *player)
         char byte;
 
         kill(getpid(), SIGURG);
-        if (has_handler())
+        if (variant->handled)
             wait_for(player, &by_kill, ++sent[0], "kill");
         sigqueue(getpid(), SIGURG, (union sigval){.sival_ptr = &queued});
-        if (has_handler())
+        if (variant->handled)
             wait_for(player, &by_queue, ++sent[1], "sigqueue");
         timer_settime(timer, 0, &soon, NULL);
-        if (has_handler())
+        if (variant->handled)
             wait_for(player, &by_timer, ++sent[2], "a timer");
         STORM_CHECK(send(pair[0], "!", 1, MSG_OOB) == 1, "%s", strerror(errno));
-        if (has_handler())
+        if (variant->handled)
             wait_for(player, &by_kernel, ++sent[3], "a socket");
         while (recv(pair[1], &byte, 1, MSG_OOB) != 1)
             STORM_CHECK(errno == EINVAL || errno == EAGAIN || errno == EINTR, "%s",
@@ -165,18 +161,19 @@ static int raises(struct storm_player *player)
 /* One of all that are sent reaches a handler with SA_RESETHAND. */
 static int sends_many(struct storm_player *player)
 {
-    for (; !storm_over(); player->rounds++) {
+    do {
         kill(getpid(), SIGURG);
         for (int i = 0; i < 10; i++)
             storm_compute(&player->random);
-    }
+        player->rounds++;
+    } while (!storm_over());
     return 0;
 }
 
 static void after(const struct gyre_preempt_counts *counts)
 {
     (void)counts;
-    if (has_handler() && !(variant->flags & SA_RESETHAND))
+    if (variant->handled && !(variant->flags & SA_RESETHAND))
         STORM_CHECK(missed <= 5 + raised / 50, "%lu of %lu missed", missed, raised);
 }
 
@@ -189,10 +186,10 @@ static int run(int argc, char **argv)
     struct sigaction action = {.sa_flags = variant->flags}, now;
     int result;
 
-    if (variant->other)
-        action.sa_handler = variant->other;
-    else
+    if (variant->handled)
         action.sa_sigaction = handle;
+    else
+        action.sa_handler = variant->other;
     sigaddset(&action.sa_mask, SIGUSR2);
     by_kill = by_queue = by_timer = by_kernel = raised = missed = 0;
     sigaction(SIGURG, &action, NULL);
@@ -205,7 +202,8 @@ static int run(int argc, char **argv)
         STORM_CHECK(by_kill == 1, "%lu times", by_kill);
         STORM_CHECK(now.sa_handler == SIG_DFL, "the handler is there again");
     } else {
-        STORM_CHECK(has_handler() ? now.sa_sigaction == handle : now.sa_handler == variant->other,
+        STORM_CHECK(variant->handled ? now.sa_sigaction == handle
+                                     : now.sa_handler == variant->other,
                     "the handler is not as it was");
         STORM_CHECK((now.sa_flags & ~0x04000000) == variant->flags, "%#x", now.sa_flags);
         STORM_CHECK(sigismember(&now.sa_mask, SIGUSR2) == 1, "its mask is lost");

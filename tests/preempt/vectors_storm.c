@@ -165,7 +165,7 @@ static int compute(struct storm_player *player)
     struct kernel *kernel = &kernels[player->index % kernel_count];
     uint64_t seed = player->index / kernel_count % SEEDS;
 
-    while (!storm_over()) {
+    do {
         uint64_t got = kernel->compute(seed);
 
         STORM_CHECK(got == kernel->wanted[seed], "%s of %llu: %llx, not %llx", kernel->name,
@@ -173,7 +173,7 @@ static int compute(struct storm_player *player)
                     (unsigned long long)kernel->wanted[seed]);
         kernel->rounds++;
         player->rounds++;
-    }
+    } while (!storm_over());
     return 0;
 }
 
