@@ -2,7 +2,10 @@
 // the standard library's mutexes are made of is counted.
 #include "hooks.h"
 
+#include <cxxabi.h>
+
 #include <chrono>
+#include <cstdint>
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
@@ -89,6 +92,44 @@ void test_initialiser_that_others_wait_for()
     CHECK(wrong == 0);
 }
 
+// The compiler's own calls, on many variables: each is initialised once, though some try in vain
+// before; who comes too late sees what the initialiser wrote.
+void test_guards()
+{
+    enum { VARIABLES = 3000, THREADS = 4 };
+    static std::uint64_t guards[VARIABLES];
+    static int values[VARIABLES];
+    std::atomic<int> arrived{0}, initialised{0}, failed{0}, wrong{0};
+    std::thread threads[THREADS];
+    auto play = [&] {
+        arrived++;
+        while (arrived < THREADS)
+            std::this_thread::yield();
+        for (int i = 0; i < VARIABLES; i++) {
+            auto *guard = reinterpret_cast<__cxxabiv1::__guard *>(&guards[i]);
+
+            while (abi::__cxa_guard_acquire(guard)) {
+                wrong += held != 1;
+                if (values[i]++ < i % 3) { // throws
+                    failed++;
+                    std::this_thread::yield();
+                    abi::__cxa_guard_abort(guard);
+                    continue;
+                }
+                initialised++;
+                abi::__cxa_guard_release(guard);
+            }
+            wrong += held != 0 || values[i] != i % 3 + 1;
+        }
+    };
+
+    for (std::thread &thread : threads)
+        thread = std::thread(play);
+    for (std::thread &thread : threads)
+        thread.join();
+    CHECK(initialised == VARIABLES && failed == VARIABLES && wrong == 0);
+}
+
 void test_standard_mutexes()
 {
     using std::chrono::nanoseconds;
@@ -116,6 +157,7 @@ int main()
     test_initialiser_that_throws();
     test_initialiser();
     test_initialiser_that_others_wait_for();
+    test_guards();
     test_standard_mutexes();
     return 0;
 }
