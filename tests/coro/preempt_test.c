@@ -303,7 +303,7 @@ static void step_canaries(void *arg)
         if ((features & c->needs) != c->needs)
             continue;
         set_trap_flag(true);
-        result = c->run(2);
+        result = c->run(1);
         set_trap_flag(false);
         if (result != 0)
             fail("does not find what it left", c->name);
@@ -447,7 +447,7 @@ int main(int argc, char **argv)
 {
     stack_t alternate = {.ss_size = 128 << 10};
 
-    wanted = argc > 1 ? atol(argv[1]) : 300;
+    wanted = argc > 1 ? atol(argv[1]) : 100;
     seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL);
     random_state.state = seed;
     printf("seed %llu, room %zu\n", (unsigned long long)seed,
