@@ -421,6 +421,9 @@ Test(text, the_linkage_table_is_a_library)
     cr_assert_eq(sections.guarded, 1);
     cr_assert_eq(sections.plts, 1);
     cr_assert_eq(kind_of((void *)(base + sections.plt + 16)), TEXT_LIBRARY);
+    close(fd);
+    free((void *)loaded.notes);
+    free(bytes);
 }
 
 Test(text, a_file_cut_short_anywhere_is_refused)
@@ -440,6 +443,8 @@ Test(text, a_file_cut_short_anywhere_is_refused)
     cr_assert_eq(read_sections(open("/dev/zero", O_RDONLY), &loaded, &sections), -ENOEXEC);
     cr_assert_eq(read_sections(open("/", O_RDONLY), &loaded, &sections), -ENOEXEC);
     cr_assert_eq(read_sections(-1, &loaded, &sections), -EBADF);
+    free((void *)loaded.notes);
+    free(bytes);
 }
 
 static uint64_t interesting(uint64_t random)
@@ -479,4 +484,7 @@ Test(text, a_file_of_anything_is_read_or_refused)
             cr_assert_eq(ftruncate(fd, (off_t)size), 0);
     }
     cr_assert(refused > 1000 && refused < 19000, "%u", refused);
+    close(fd);
+    free((void *)loaded.notes);
+    free(bytes);
 }
