@@ -9,6 +9,7 @@ __attribute__((weak)) void storm_plugin_destroyed(void);
 
 uint64_t plugin_compute(uint64_t x, unsigned rounds);
 int plugin_call(int (*fn)(void *arg), void *arg);
+uint64_t plugin_stay(_Atomic(const char *) *inside, uint64_t x, unsigned rounds);
 
 static uint64_t state;
 
@@ -33,6 +34,15 @@ uint64_t plugin_compute(uint64_t x, unsigned rounds)
     for (unsigned i = 0; i < rounds; i++)
         x = (x ^ (x >> 29)) * 0xbf58476d1ce4e5b9u + i;
     return rounds == 1000 ? x : x + wrong;
+}
+
+/* It says itself that it is inside: in the program one may be interrupted just before the call. */
+uint64_t plugin_stay(_Atomic(const char *) *inside, uint64_t x, unsigned rounds)
+{
+    __atomic_store_n((const char **)inside, "a library", __ATOMIC_RELAXED);
+    x = plugin_compute(x, rounds);
+    __atomic_store_n((const char **)inside, NULL, __ATOMIC_RELAXED);
+    return x;
 }
 
 /* Its frame is between two of the program's. */
