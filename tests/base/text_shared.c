@@ -83,7 +83,7 @@ int main(void)
     EXPECT(text_kind_at(map, (uintptr_t)make) == TEXT_RUNTIME);
     EXPECT(text_kind_at(map, (uintptr_t)gyre_version) == TEXT_RUNTIME);
     EXPECT(text_kind_at(map, (uintptr_t)find("gyre_coro_entry")) == TEXT_ENTRY);
-    EXPECT(text_kind_at(map, (uintptr_t)dlsym(RTLD_DEFAULT, "gyre_once_do")) == TEXT_ENTRY);
+    EXPECT(text_kind_at(map, (uintptr_t)dlsym(RTLD_DEFAULT, "gyre_pool_trim")) == TEXT_ENTRY);
     EXPECT(text_kind_at(map, (uintptr_t)dlsym(RTLD_DEFAULT, "printf")) == TEXT_LIBRARY);
     EXPECT(allow((void *)make) == -EINVAL);
     return failed;
