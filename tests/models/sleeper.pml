@@ -160,6 +160,7 @@ proctype coroutine()
 
     do
     :: commits++; /* parks */
+end_parked:
         d_step { ready > 0 -> ready-- };
         woken = (wait == WOKEN);
 #if MUTATION == NONE_BEFORE_RETIRED
