@@ -30,7 +30,6 @@
 #include "base/lock_functions.h"
 #include "base/macros.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -51,6 +50,9 @@
  * own and __asm__ for theirs gcc forgets that they are hidden, and finds another object's.) */
 #define BOUND extern const char __attribute__((weak, visibility("hidden")))
 BOUND __start_gyre_text[], __stop_gyre_text[], __start_gyre_entry[], __stop_gyre_entry[];
+
+/* Of the C++ run-time, if there is one. */
+extern int __cxa_guard_acquire(int64_t *guard) __attribute__((weak));
 
 /* Beginnings of the names (DT_SONAME) of what belongs to the system: their locks are their own
  * affair, and they can't be allowed. */
@@ -574,15 +576,24 @@ static int paint_all(struct painter *painter, const struct snapshot *snapshot)
     return 0;
 }
 
+static bool is_programs(const struct text_map *map, uintptr_t function)
+{
+    enum text_kind kind = text_kind_at(map, function);
+
+    return kind == TEXT_PROGRAM || kind == TEXT_GUARDED;
+}
+
+/*
+ * Addresses, as the dynamic linker has bound them, and not dlsym: that waits for a lock which a
+ * dlopen holds while it runs constructors. The weak reference makes a program that has libstdc++
+ * inside export its guards.
+ */
 static void state_facts(struct text_map *map)
 {
-    static const char *const names[] = {"malloc", "calloc", "realloc", "free"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        enum text_kind kind = text_kind_at(map, (uintptr_t)dlsym(RTLD_DEFAULT, names[i]));
-
-        map->own_malloc |= kind == TEXT_PROGRAM || kind == TEXT_GUARDED;
-    }
+    map->own_malloc = is_programs(map, (uintptr_t)malloc) || is_programs(map, (uintptr_t)calloc) ||
+                      is_programs(map, (uintptr_t)realloc) || is_programs(map, (uintptr_t)free);
+    if (__cxa_guard_acquire && is_programs(map, (uintptr_t)__cxa_guard_acquire))
+        map->uses_locks = true;
     map->no_program = true;
     for (size_t i = 0; i < map->count && map->no_program; i++)
         map->no_program = map->ranges[i].kind != TEXT_PROGRAM;

@@ -197,8 +197,7 @@ static int check(struct worker *worker, const struct text_map *map, struct gyre_
 
     if (place == GYRE_REFUSED_RUNTIME && ASKS(GYRE_REFUSED_RUNTIME))
         return place; /* before all else: only here the coroutine may be about to change */
-    if (atomic_load_explicit(&runtime->cooperative, memory_order_relaxed) ||
-        gyre_text_map_stale(map))
+    if (atomic_load_explicit(&runtime->cooperative, memory_order_relaxed))
         return GYRE_REFUSED_MODE;
     if (place != GATE_OPEN && ASKS(place))
         return place;
@@ -214,7 +213,9 @@ static int check(struct worker *worker, const struct text_map *map, struct gyre_
         return GYRE_REFUSED_STACK;
     if (!gyre_preempt_can_save(context) && ASKS(GYRE_REFUSED_STATE))
         return GYRE_REFUSED_STATE;
-    return check_callers(worker, map, coro, context);
+    place = check_callers(worker, map, coro, context);
+    /* Last, for it costs most: with libraries that it does not know, the map proves nothing. */
+    return place == GATE_OPEN && gyre_text_map_stale(map) ? GYRE_REFUSED_MODE : place;
 }
 
 int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context)

@@ -64,6 +64,9 @@ static const char *why_cooperative(const struct text_map *map)
         return process.reason;
     if (map->static_libc)
         return "cooperative: the C library is linked statically";
+    if (map->no_program)
+        return "cooperative: the program's file can't be read, or libraries that it loads can't be "
+               "followed";
     if (map->own_malloc)
         return "cooperative: malloc is part of the program's own code";
     if (map->uses_locks && !process.hooks)
