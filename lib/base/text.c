@@ -230,6 +230,12 @@ static bool is_lock_function(const char *name)
     return false;
 }
 
+/* The reference that libgyre.a itself brings into a program: a program's own is not weak. */
+static bool is_ours(const ElfW(Sym) * symbol, const char *name)
+{
+    return symbol->st_info >> 4 == STB_WEAK && !strcmp(name, "__cxa_guard_acquire");
+}
+
 /* What it calls it has a relocation for. (How many symbols there are is not told: the hash table
  * may leave out those of other objects.) */
 static bool calls_lock_function(const struct dynamic *dynamic)
@@ -247,7 +253,8 @@ static bool calls_lock_function(const struct dynamic *dynamic)
             const ElfW(Sym) *symbol = &dynamic->symbols[index];
 
             if (index && symbol->st_shndx == SHN_UNDEF &&
-                is_lock_function(dynamic->strings + symbol->st_name))
+                is_lock_function(dynamic->strings + symbol->st_name) &&
+                !is_ours(symbol, dynamic->strings + symbol->st_name))
                 return true;
         }
     }
@@ -590,8 +597,11 @@ static bool is_programs(const struct text_map *map, uintptr_t function)
  */
 static void state_facts(struct text_map *map)
 {
-    map->own_malloc = is_programs(map, (uintptr_t)malloc) || is_programs(map, (uintptr_t)calloc) ||
-                      is_programs(map, (uintptr_t)realloc) || is_programs(map, (uintptr_t)free);
+    const uintptr_t allocators[] = {(uintptr_t)malloc, (uintptr_t)calloc, (uintptr_t)realloc,
+                                    (uintptr_t)free};
+
+    for (size_t i = 0; i < ARRAY_SIZE(allocators) && !map->static_libc; i++)
+        map->own_malloc |= is_programs(map, allocators[i]);
     if (__cxa_guard_acquire && is_programs(map, (uintptr_t)__cxa_guard_acquire))
         map->uses_locks = true;
     map->no_program = true;
