@@ -1,7 +1,8 @@
 /*
  * C++ exceptions while everybody is interrupted: in destructors that run because of one, in catch
- * blocks, between a throw and its rethrow. Which exceptions are caught and in flight is a thread's
- * state; each coroutine must find its own after others threw theirs on its thread.
+ * blocks, between a throw and its rethrow; where some of them park as well. Which exceptions are
+ * caught and in flight is a thread's state; each coroutine must find its own after others threw
+ * theirs on its thread.
  */
 #include "storm_cpp.h"
 
@@ -30,6 +31,8 @@ struct computes_when_destroyed {
     {
         CPP_CHECK(std::uncaught_exceptions() == in_flight);
         cpp_compute(10);
+        CPP_CHECK(std::uncaught_exceptions() == in_flight);
+        cpp_park(*steps);
         CPP_CHECK(std::uncaught_exceptions() == in_flight);
         try {
             throw numbered(*steps);
@@ -84,6 +87,7 @@ __attribute__((noinline)) void nest(int depth, uint64_t number)
                 CPP_CHECK(false);
             } catch (const numbered &inner) {
                 cpp_compute(5);
+                cpp_park(number + static_cast<uint64_t>(depth));
                 CPP_CHECK(inner.number == number + static_cast<uint64_t>(depth) - 1);
             }
         }

@@ -58,6 +58,39 @@ static int rounds(struct storm_player *player)
     return 0;
 }
 
+/* One whose control words are its own: they survive parking, and moving to another thread, as well.
+ */
+static int keeps_its_mode(void *arg)
+{
+    struct storm_player *player = arg;
+    size_t mode = (player->index + player->rounds) % ARRAY_SIZE(modes);
+
+    STORM_CHECK(fegetround() == FE_TONEAREST, "somebody else's %#x", fegetround());
+    fesetround(modes[mode]);
+    for (int i = 0; i < 4; i++) {
+        double sum = thirds();
+
+        STORM_CHECK(sum == wanted[mode], "%a, not %a in mode %#x", sum, wanted[mode], modes[mode]);
+        gyre_yield();
+        STORM_CHECK(fegetround() == modes[mode], "%#x instead of %#x", fegetround(), modes[mode]);
+    }
+    return 0;
+}
+
+static int keeps(struct storm_player *player)
+{
+    struct gyre_spawn_options options = GYRE_SPAWN_INIT;
+    gyre_handle handle;
+
+    options.flags = GYRE_SPAWN_SAVE_FPU;
+    for (; !storm_over(); player->rounds++) {
+        STORM_CHECK(!gyre_spawn_options(&handle, keeps_its_mode, player, &options), "no memory");
+        gyre_join(handle, NULL);
+        STORM_CHECK(fegetround() == FE_TONEAREST, "somebody else's %#x", fegetround());
+    }
+    return 0;
+}
+
 /* Never touches the environment. */
 static int is_untouched(struct storm_player *player)
 {
@@ -176,6 +209,7 @@ int main(int argc, char **argv)
 {
     static const struct storm_part parts[] = {
         {"rounding modes", rounds, 8},
+        {"modes kept", keeps, 4},
         {"default rounding", is_untouched, 4},
         {"flags", flags, 4},
         {"traps", traps, 4},

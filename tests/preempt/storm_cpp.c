@@ -16,6 +16,14 @@ void cpp_compute(unsigned times)
         storm_compute(&random);
 }
 
+void cpp_park(uint64_t n)
+{
+    if (n % 3 == 0)
+        gyre_yield();
+    else if (n % 7 == 0)
+        gyre_sleep(100 * GYRE_MICROSECOND);
+}
+
 void cpp_fail(const char *file, int line, const char *what)
 {
     storm_fail_at(file, line, "", "%s", what);

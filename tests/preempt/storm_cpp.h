@@ -21,6 +21,7 @@ extern const size_t cpp_part_count;
 
 bool cpp_over(void);
 void cpp_compute(unsigned times); /* each up to 20 us */
+void cpp_park(uint64_t n);        /* yields, sleeps, or goes on: as n says */
 void cpp_fail(const char *file, int line, const char *what) __attribute__((noreturn));
 
 #ifdef __cplusplus
