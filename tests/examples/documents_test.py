@@ -193,6 +193,10 @@ def test_testing_with_criterion():
     check_criterion("docs/testing.md")
 
 
+def test_preemption():
+    check("docs/preemption.md")
+
+
 def test_from_go():
     check("docs/from-go.md", pieces=True)
 
