@@ -166,9 +166,10 @@ static __attribute__((noinline)) void on_signal(struct worker *worker, const cha
         return;
     if (!coro)
         return; /* the loop, which looks at everything anyway */
-    if (cookie == &report_cookie && !cramped)
-        report(worker, coro, context);
     refusal = cramped ? GYRE_REFUSED_STACK : gyre_gate(worker, coro, context);
+    /* Not who merely had to wait for a processor. */
+    if (cookie == &report_cookie && !cramped && refusal != GATE_OPEN)
+        report(worker, coro, context);
     if (refusal == GATE_OPEN) {
         preempt_count_one(&worker->preempt.preempted);
         worker->preempt.retries = 0;
