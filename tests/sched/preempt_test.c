@@ -281,10 +281,10 @@ static int count_turns(void *unused)
     return 0;
 }
 
-/* Computes until it was refused for that reason a few times. */
+/* Computes until it was refused for that reason. */
 static void compute_refused(enum gyre_refusal refusal)
 {
-    uint64_t limit = refused(refusal) + 2;
+    uint64_t limit = refused(refusal) + 1;
     unsigned long before = atomic_load(&others);
 
     while (refused(refusal) < limit)
