@@ -145,10 +145,14 @@ static struct gyre_coro *steal_from(struct worker *worker, struct worker *victim
     return coro;
 }
 
+static size_t computing(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->preempt.count, memory_order_relaxed);
+}
+
 static size_t load_of(struct worker *worker)
 {
-    return deque_count(&worker->deque) + fifo_count(&worker->fifo) +
-           atomic_load_explicit(&worker->preempt.count, memory_order_relaxed);
+    return deque_count(&worker->deque) + fifo_count(&worker->fifo) + computing(worker);
 }
 
 static size_t take_over(struct worker *worker, struct worker *victim, size_t wanted)
@@ -176,7 +180,9 @@ void gyre_idle_balance(struct worker *worker)
         struct worker *victim = &runtime->workers[(worker->index + i) % runtime->worker_count];
         size_t others = load_of(victim) + 1; /* it runs one besides, this worker none */
 
-        if (others >= own + 2 && take_over(worker, victim, (others - own) / 2))
+        /* Where fewer compute there, the crowd is one that parks soon. */
+        if (others >= own + 2 && computing(victim) >= computing(worker) &&
+            take_over(worker, victim, (others - own) / 2))
             return;
     }
 }
