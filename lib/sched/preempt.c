@@ -68,7 +68,9 @@ static void commit_gave_way(struct worker *worker, struct gyre_coro *self, void 
 
 static void give_way(struct worker *worker, commit_fn commit)
 {
-    worker->next_poll = 0; /* I/O first */
+    /* I/O first, and what others asked for before this one began goes out now. */
+    worker->next_poll = 0;
+    worker->polls_held = POLLS_HELD;
     handover_park(worker, PARK_PREEMPTED, commit, NULL);
     worker = worker_current();
     /* From here on a whole quantum. */
