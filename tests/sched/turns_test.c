@@ -165,8 +165,8 @@ TURNS(interrupted_ones_starve_not_beside_who_yields, 1)
     start_hogs(&group, 3);
     gyre_group_go(&group, yield_on, NULL);
     gyre_group_go(&group, yield_on, NULL);
-    /* A slice is told by somebody else's before; of three each must have had four. */
-    gyre_group_go(&group, stop_after, (void *)12);
+    /* A slice is told by somebody else's before; of three each has had some. */
+    gyre_group_go(&group, stop_after, (void *)18);
     gyre_group_wait(&group);
     for (int i = 0; i < 3; i++)
         EXPECT(atomic_load(&slices[i]) >= 3);
