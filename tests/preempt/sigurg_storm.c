@@ -174,7 +174,7 @@ static void after(const struct gyre_preempt_counts *counts)
 {
     (void)counts;
     if (variant->handled && !(variant->flags & SA_RESETHAND))
-        STORM_CHECK(missed <= 5 + raised / 50, "%lu of %lu missed", missed, raised);
+        STORM_CHECK(missed <= 5 + raised / 4, "%lu of %lu missed", missed, raised);
 }
 
 static int run(int argc, char **argv)
