@@ -22,6 +22,7 @@ static unsigned publish(struct ring *ring)
 {
     struct io_uring_sq *sq = &ring->uring.sq;
 
+    ring_tsan_enters(ring);
     /* Release: the kernel's load of the tail must see filled entries. */
     __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
     sq->sqe_head = sq->sqe_tail;
@@ -91,6 +92,7 @@ unsigned gyre_ring_reap(struct ring *ring, void *worker)
     /* Acquire: pairs with the kernel's release of the tail, after it filled the entries. */
     tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
     count = tail - head;
+    ring_tsan_reaps(ring);
     while (head != tail) {
         const struct io_uring_cqe *cqe = &cq->cqes[head & *cq->kring_mask];
         uint64_t data = cqe->user_data;
