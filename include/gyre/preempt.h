@@ -80,7 +80,7 @@ static inline int gyre_checkpoint(void)
  * Declares that coroutines may be interrupted in the shared library that contains `address` (of
  * one of its functions), as in the program itself: for a program's own libraries. A library with
  * locks of its own, other than those libgyre-preempt counts, or with thread-local state, must not
- * be named.
+ * be named. The library stays loaded from then on.
  *
  * Returns 0; -EINVAL: no loaded object is there, or it is the C library, the dynamic linker or
  * gyre; -ENOMEM. Never parks; from any thread, before or during gyre_run; holds for the process.

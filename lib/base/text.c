@@ -21,8 +21,9 @@
  *
  * Rejected: to pin the last object, one load in every case; a program that unloads it to load its
  * new version would get the old one. Left over: the same file name, loaded again at the same
- * addresses, with its dynamic section and its record in the same place, but other code. Nor are the
- * objects of other namespaces (dlmopen) and code that a program generates known: TEXT_NONE.
+ * addresses, with its dynamic section and its record in the same place, but other code. Nor is code
+ * that a program generates known: TEXT_NONE. Where there are other namespaces (dlmopen), whose
+ * objects are in no list, nothing counts as the program's; glibc tells of them from 2.35 on.
  */
 #include "base/text.h"
 
@@ -30,6 +31,7 @@
 #include "base/lock_functions.h"
 #include "base/macros.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -101,6 +103,7 @@ struct snapshot {
     struct watched *watched;
     const struct link_map *fixed; /* the last that is never unloaded */
     const struct link_map *next;  /* behind it, at that time */
+    const struct r_debug *debug;
     uint32_t allowed;
     bool static_libc, uses_locks;
 };
@@ -296,6 +299,7 @@ static void watch_links(struct snapshot *snapshot, const struct r_debug *debug)
     const ElfW(Addr) linker = getauxval(AT_BASE);
     const struct link_map *at = debug ? debug->r_map : NULL;
 
+    snapshot->debug = debug;
     snapshot->fixed = at;
     for (; at; at = at->l_next)
         if (linker && at->l_addr == linker)
@@ -534,10 +538,24 @@ static void tidy(struct painter *painter)
 struct whole_map {
     struct text_map map;
     const struct link_map *fixed, *next;
+    const struct r_debug *debug;
+    bool namespaces; /* there are others, by dlmopen */
     uint32_t allowed;
     size_t watched_count; /* 0 where they can't be watched */
     struct watched *watched;
 };
+
+/* Whether dlmopen was ever called, as far as the dynamic linker tells. */
+static bool has_namespaces(const struct r_debug *debug)
+{
+#if __GLIBC_PREREQ(2, 35)
+    return debug && __atomic_load_n(&debug->r_version, __ATOMIC_RELAXED) > 1 &&
+           __atomic_load_n(&((const struct r_debug_extended *)debug)->r_next, __ATOMIC_RELAXED);
+#else
+    (void)debug;
+    return false;
+#endif
+}
 
 /* Whether all objects loaded at run time are what they were. */
 static bool same_links(const struct watched *watched, size_t count)
@@ -619,7 +637,10 @@ int gyre_text_map_make(struct text_map **map)
     error = made ? take_snapshot(&snapshot) : -ENOMEM;
     if (error)
         goto no_snapshot;
-    if (snapshot.watched_count && !can_watch()) {
+    /* The objects of other namespaces are in no list: whose code calls the program's can't be told.
+     */
+    made->namespaces = has_namespaces(snapshot.debug);
+    if (made->namespaces || (snapshot.watched_count && !can_watch())) {
         snapshot.watched_count = 0;
         for (size_t i = 0; i < snapshot.object_count; i++)
             snapshot.objects[i].program = false;
@@ -636,6 +657,7 @@ int gyre_text_map_make(struct text_map **map)
     made->map.static_libc = snapshot.static_libc;
     made->map.uses_locks = snapshot.uses_locks;
     made->fixed = snapshot.fixed;
+    made->debug = snapshot.debug;
     made->next = snapshot.next;
     made->allowed = snapshot.allowed;
     made->watched = snapshot.watched;
@@ -675,7 +697,8 @@ bool gyre_text_map_stale(const struct text_map *map)
         return true;
     if (!whole->fixed)
         return false; /* all static */
-    return __atomic_load_n(&whole->fixed->l_next, __ATOMIC_RELAXED) != whole->next ||
+    return has_namespaces(whole->debug) != whole->namespaces ||
+           __atomic_load_n(&whole->fixed->l_next, __ATOMIC_RELAXED) != whole->next ||
            !same_links(whole->watched, whole->watched_count);
 }
 
@@ -710,6 +733,18 @@ static int look_at_object(struct dl_phdr_info *info, size_t size, void *argument
     return 1;
 }
 
+/* An object is known by its place: another one must not come there. */
+static void keep_loaded(const void *address)
+{
+    /* By name: linkers warn of it in static programs, which have no libraries. */
+    void *(*open)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_DEFAULT, "dlopen");
+    struct link_map *map;
+    Dl_info info;
+
+    if (open && dladdr1(address, &info, (void **)&map, RTLD_DL_LINKMAP) && map && *map->l_name)
+        open(map->l_name, RTLD_NOLOAD | RTLD_LAZY | RTLD_NODELETE);
+}
+
 int gyre_text_allow(const void *address)
 {
     struct asked asked = {.address = (uintptr_t)address, .entry = malloc(sizeof *asked.entry)};
@@ -717,7 +752,9 @@ int gyre_text_allow(const void *address)
     if (!asked.entry)
         return -ENOMEM;
     dl_iterate_phdr(look_at_object, &asked);
-    if (!asked.added)
+    if (asked.added)
+        keep_loaded(address);
+    else
         free(asked.entry);
     return asked.added || asked.known ? 0 : -EINVAL;
 }

@@ -19,6 +19,17 @@ start_frame:
 gyre_switch_start:
         hint    #38                     /* bti jc */
         ldp     x9, x0, [sp]
+        /* The others' values would be stored, and taken for callers by who looks for such. */
+        mov     x19, xzr
+        mov     x20, xzr
+        mov     x21, xzr
+        mov     x22, xzr
+        mov     x23, xzr
+        mov     x24, xzr
+        mov     x25, xzr
+        mov     x26, xzr
+        mov     x27, xzr
+        mov     x28, xzr
         blr     x9
         brk     #1
         .cfi_endproc

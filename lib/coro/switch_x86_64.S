@@ -19,6 +19,12 @@ start_frame:
 gyre_switch_start:
         endbr64
         movq    8(%rsp), %rdi
+        /* The others' values would be pushed, and taken for callers by who looks for such. */
+        xorl    %ebx, %ebx
+        xorl    %r12d, %r12d
+        xorl    %r13d, %r13d
+        xorl    %r14d, %r14d
+        xorl    %r15d, %r15d
         call    *(%rsp)
         ud2
         .cfi_endproc

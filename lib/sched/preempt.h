@@ -73,7 +73,8 @@ struct preemption {
     uint64_t relief;                 /* the tick at which one of them was picked or put there */
     uint64_t seen;                   /* the progress at the last tick, or when one went on */
     uint64_t refused_progress;       /* that of the refusals in a row of one coroutine */
-    unsigned refusals, retries;
+    unsigned refusals;
+    bool retried;           /* the tick of this quantum was refused, and tried again */
     bool fresh;             /* the last that was preempted was in its first slice */
     bool ticking, retrying; /* there are these timers */
     bool soon;              /* a section has ended, and the retry timer was set for that */
@@ -84,7 +85,7 @@ struct preemption {
     _Atomic(uint32_t) count;   /* of those in `first` */
     _Atomic(uint32_t) pending; /* who runs here should give way */
     _Atomic(uint32_t) stuck;   /* the watchdog has not heard of it: others take its completions */
-    _Atomic(uint64_t) ticks;
+    _Atomic(uint64_t) ticks, heard; /* signals of the timer; of any kind */
     _Atomic(uint64_t) preempted, confirmed, gave_way, rescued, times_stuck;
     _Atomic(uint64_t) refused[GYRE_REFUSAL_COUNT];
     _Atomic(struct text_map *) reading; /* the map that the handler looks at */
@@ -94,6 +95,8 @@ struct preemption {
     int64_t since;    /* when that was new */
     int64_t next_signal;
     bool reported;
+    bool probed;           /* a signal was sent, to see whether our handler still gets them... */
+    uint64_t probed_heard; /* ...when it had heard so many */
     struct stuck_report report;
 };
 
@@ -118,6 +121,9 @@ void gyre_tick_remove(void);
 bool gyre_tick_installed(void);
 void gyre_tick_start(struct worker *worker);
 void gyre_tick_stop(struct worker *worker);
+
+/* From any thread: the worker's timers don't go off any more. */
+void gyre_tick_silence(struct worker *worker);
 
 /* A tick soon: a section has ended that put one off. By the worker's thread. */
 void gyre_tick_retry(struct worker *worker);

@@ -42,11 +42,16 @@ static void add_counts(struct gyre_preempt_counts *sum, struct preemption *preem
 static void sum_counts(struct gyre_runtime *runtime, struct gyre_preempt_counts *counts)
 {
     const char *mode = atomic_load_explicit(&runtime->cooperative, memory_order_relaxed);
+    bool ticking = false;
 
     *counts =
         (struct gyre_preempt_counts){.size = sizeof *counts, .mode = mode ? mode : "asynchronous"};
-    for (unsigned i = 0; i < runtime->worker_count; i++)
+    for (unsigned i = 0; i < runtime->worker_count; i++) {
         add_counts(counts, &runtime->workers[i].preempt);
+        ticking |= runtime->workers[i].preempt.ticking;
+    }
+    if (!mode && !ticking)
+        counts->mode = "cooperative: no timers could be had";
 }
 
 int gyre_preempt_count(struct gyre_preempt_counts *counts)

@@ -22,12 +22,12 @@
 #endif
 
 /*
- * A refused tick is tried again after 30 us, twice as long each time up to 480 us, and so on while
- * somebody waits: who calls libraries nearly all the time is caught between two calls at last. That
- * costs some microseconds each, and up to 30 in a virtual machine. After a section that put a tick
- * off it comes soon.
+ * A refused tick is tried again after 30 us, then each 60 us while somebody waits: who calls
+ * libraries nearly all the time, and is in code of its own one time in hundreds, is caught there
+ * after some tens of milliseconds. That costs its worker some microseconds each, and up to 30 in a
+ * virtual machine. After a section that put a tick off it comes soon.
  */
-enum { RETRY_FIRST = 30000, RETRY_DOUBLED = 4, RETRY_SOON = 50000 };
+enum { RETRY_FIRST = 30000, RETRY_NEXT = 60000, RETRY_SOON = 50000 };
 
 /* CPU time is counted by the kernel's ticks; below that a quantum is one of real time. */
 #define CPU_CLOCK_MIN (4 * GYRE_MILLISECOND)
@@ -96,9 +96,8 @@ static void refuse(struct worker *worker, struct gyre_coro *coro, enum gyre_refu
     }
     if (refusal == GYRE_REFUSED_MODE || !somebody_waits(worker))
         return;
-    arm_retry(preempt, (long)RETRY_FIRST << preempt->retries);
-    if (preempt->retries < RETRY_DOUBLED)
-        preempt->retries++;
+    arm_retry(preempt, preempt->retried ? RETRY_NEXT : RETRY_FIRST);
+    preempt->retried = true;
 }
 
 static _Unwind_Reason_Code note_frame(struct _Unwind_Context *frame, void *argument)
@@ -145,7 +144,7 @@ static bool had_its_quantum(struct worker *worker, const char *cookie)
         preempt_count_one(&preempt->ticks);
     if (progress == preempt->seen)
         return true;
-    preempt->retries = 0;
+    preempt->retried = false;
     if (cookie == &tick_cookie)
         preempt->seen = progress;
     return false;
@@ -159,6 +158,7 @@ static __attribute__((noinline)) void on_signal(struct worker *worker, const cha
     struct gyre_coro *coro = worker->running;
     int refusal;
 
+    preempt_count_one(&worker->preempt.heard);
     if (cookie == &retry_cookie)
         worker->preempt.soon = false;
     /* What the watchdog sends comes after it has seen no progress. */
@@ -172,7 +172,7 @@ static __attribute__((noinline)) void on_signal(struct worker *worker, const cha
         report(worker, coro, context);
     if (refusal == GATE_OPEN) {
         preempt_count_one(&worker->preempt.preempted);
-        worker->preempt.retries = 0;
+        worker->preempt.retried = false;
         gyre_preempt_inject(context, gyre_preempt_here);
     } else {
         refuse(worker, coro, (enum gyre_refusal)refusal, context, cramped);
@@ -199,6 +199,10 @@ static void handle(int signal, siginfo_t *info, void *context)
     struct worker *worker = worker_current();
     int saved = errno;
 
+#ifdef __x86_64__
+    /* The kernel leaves a program's wish to be told of unaligned accesses on: these are ours. */
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(1ull << 18));
+#endif
     if (!cookie) {
         if (signal_has_handler(&previous))
             gyre_signal_pass_on(signal, info, context, &previous);
@@ -284,7 +288,14 @@ void gyre_tick_stop(struct worker *worker)
         timer_delete(preempt->tick_timer);
     if (preempt->retrying)
         timer_delete(preempt->retry_timer);
-    preempt->ticking = preempt->retrying = false;
+}
+
+void gyre_tick_silence(struct worker *worker)
+{
+    const struct itimerspec never = {0};
+
+    if (worker->preempt.ticking)
+        timer_settime(worker->preempt.tick_timer, 0, &never, NULL);
 }
 
 /* Once until it has fired: sections that follow each other closely would put it off for ever. */
@@ -358,6 +369,11 @@ void gyre_tick_start(struct worker *worker)
 }
 
 void gyre_tick_stop(struct worker *worker)
+{
+    (void)worker;
+}
+
+void gyre_tick_silence(struct worker *worker)
 {
     (void)worker;
 }

@@ -102,13 +102,29 @@ static void set_stuck(struct gyre_runtime *runtime, struct worker *worker, bool 
     }
 }
 
-/* A program that takes SIGURG for itself should have done so before gyre_run, which passes on what
- * is not its own. */
-static void check_handler(struct gyre_runtime *runtime)
+/*
+ * A program that takes SIGURG for itself should have done so before gyre_run, which passes on what
+ * is not its own. Another handler may pass on as well: whether ours hears of a signal, tells. Else
+ * theirs is spared the ticks.
+ */
+static void check_handler(struct gyre_runtime *runtime, struct worker *worker)
 {
-    if (runtime->handler_lost || runtime->options.quantum < 0 || gyre_tick_installed())
+    struct preemption *preempt = &worker->preempt;
+    uint64_t heard = atomic_load_explicit(&preempt->heard, memory_order_relaxed);
+
+    if (runtime->handler_checked || runtime->options.quantum < 0 || gyre_tick_installed())
         return;
-    runtime->handler_lost = true;
+    if (!preempt->probed) {
+        preempt->probed = true;
+        preempt->probed_heard = heard;
+        gyre_tick_signal(worker, false);
+        return;
+    }
+    runtime->handler_checked = true;
+    if (heard != preempt->probed_heard)
+        return;
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        gyre_tick_silence(&runtime->workers[i]);
     gyre_message("the program has replaced the handler of SIGURG: no coroutine is interrupted any "
                  "more; install yours before gyre_run, which passes signals on to it");
 }
@@ -119,7 +135,7 @@ static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t
     bool takeable = runtime->worker_count > 1 && has_takeable(worker, now);
 
     set_stuck(runtime, worker, true);
-    check_handler(runtime);
+    check_handler(runtime, worker);
     gyre_preempt_ask(worker);
     if (has_own_duties(worker) && now >= worker->preempt.next_signal) {
         worker->preempt.next_signal = now + SIGNAL_PAUSE;
