@@ -410,8 +410,9 @@ static int wait_pinned(void *receiver)
 {
     int value;
 
-    while (gyre_chan_recv(*(gyre_receiver *)receiver, &value) == 1)
+    do
         atomic_fetch_add(&done, 1);
+    while (gyre_chan_recv(*(gyre_receiver *)receiver, &value) == 1);
     return 0;
 }
 
@@ -428,14 +429,16 @@ BESIDE_STUCK(helped, a_wake_that_a_helper_reaped)
     options.worker = gyre_worker_index() == 0 ? 2 : 1;
     stalled = &runtime->workers[options.worker - 1];
     gyre_spawn_at(GYRE_SITE("pinned"), &handle, wait_pinned, &channel.receiver, &options);
-    while (&runtime->workers[gyre_worker_index()] == stalled)
+    while (&runtime->workers[gyre_worker_index()] == stalled || !atomic_load(&done) ||
+           atomic_load(&stalled->state) != WORKER_SLEEPING)
         gyre_yield();
     atomic_store(&stuck, 0);
     atomic_store(&stall_enter, true);
-    while (!atomic_load(&stuck)) /* the other worker is about to sleep */
-        gyre_yield();
     EXPECT_EQ(gyre_chan_send(channel.sender, &(int){1}), 0);
-    while (!atomic_load(&done))
+    while (!atomic_load(&stuck)) /* it has that, waits again, and its worker is about to sleep */
+        gyre_yield();
+    EXPECT_EQ(gyre_chan_send(channel.sender, &(int){2}), 0);
+    while (atomic_load(&done) < 3)
         gyre_yield();
     gyre_chan_close(channel.sender);
     EXPECT_EQ(gyre_join(handle, NULL), 0);
