@@ -54,7 +54,7 @@
 BOUND __start_gyre_text[], __stop_gyre_text[], __start_gyre_entry[], __stop_gyre_entry[];
 
 /* Of the C++ run-time, if there is one. */
-extern int __cxa_guard_acquire(int64_t *guard) __attribute__((weak));
+extern void *__cxa_get_globals(void) __attribute__((weak));
 
 /* Beginnings of the names (DT_SONAME) of what belongs to the system: their locks are their own
  * affair, and they can't be allowed. */
@@ -233,12 +233,6 @@ static bool is_lock_function(const char *name)
     return false;
 }
 
-/* The reference that libgyre.a itself brings into a program: a program's own is not weak. */
-static bool is_ours(const ElfW(Sym) * symbol, const char *name)
-{
-    return symbol->st_info >> 4 == STB_WEAK && !strcmp(name, "__cxa_guard_acquire");
-}
-
 /* What it calls it has a relocation for. (How many symbols there are is not told: the hash table
  * may leave out those of other objects.) */
 static bool calls_lock_function(const struct dynamic *dynamic)
@@ -256,8 +250,7 @@ static bool calls_lock_function(const struct dynamic *dynamic)
             const ElfW(Sym) *symbol = &dynamic->symbols[index];
 
             if (index && symbol->st_shndx == SHN_UNDEF &&
-                is_lock_function(dynamic->strings + symbol->st_name) &&
-                !is_ours(symbol, dynamic->strings + symbol->st_name))
+                is_lock_function(dynamic->strings + symbol->st_name))
                 return true;
         }
     }
@@ -611,7 +604,7 @@ static bool is_programs(const struct text_map *map, uintptr_t function)
 /*
  * Addresses, as the dynamic linker has bound them, and not dlsym: that waits for a lock which a
  * dlopen holds while it runs constructors. The weak reference makes a program that has libstdc++
- * inside export its guards.
+ * inside export that function.
  */
 static void state_facts(struct text_map *map)
 {
@@ -620,8 +613,7 @@ static void state_facts(struct text_map *map)
 
     for (size_t i = 0; i < ARRAY_SIZE(allocators) && !map->static_libc; i++)
         map->own_malloc |= is_programs(map, allocators[i]);
-    if (__cxa_guard_acquire && is_programs(map, (uintptr_t)__cxa_guard_acquire))
-        map->uses_locks = true;
+    map->own_cpp = __cxa_get_globals && is_programs(map, (uintptr_t)__cxa_get_globals);
     map->no_program = true;
     for (size_t i = 0; i < map->count && map->no_program; i++)
         map->no_program = map->ranges[i].kind != TEXT_PROGRAM;

@@ -36,6 +36,7 @@ struct text_map {
     bool no_program; /* nothing is TEXT_PROGRAM: the program's file can't be read, or is not the one
                         that runs, or what was loaded since can't be watched */
     bool static_libc; /* the C library is part of the program */
+    bool own_cpp;     /* so is the C++ run-time, whose thread-local state is then the program's */
     bool own_malloc;  /* malloc is the program's own, or of an allowed library: its text has state
                          that must not be split, and nothing tells it from the rest */
     bool uses_locks;  /* an object other than the C library, gyre and the compilers' run-times

@@ -10,6 +10,7 @@
 #include "coro/overflow.h"
 
 #include "base/panic.h"
+#include "base/recover.h"
 #include "base/signal.h"
 
 #include <errno.h>
@@ -39,6 +40,8 @@ static _Thread_local struct {
     size_t size;
     stack_t before;
 } own;
+
+_Thread_local sigjmp_buf *gyre_recovery;
 
 static uintptr_t stack_pointer(const ucontext_t *context)
 {
@@ -72,6 +75,8 @@ static void handle(int signal, siginfo_t *info, void *context)
     struct stack_block *block;
     int saved = errno;
 
+    if (info->si_code > 0 && gyre_recovery)
+        siglongjmp(*gyre_recovery, 1);
     if (info->si_code > 0 && is_overflow(info->si_addr, context, &block)) {
         report_overflow(block, info->si_addr);
         gyre_backtrace_print(2); /* without this function and the kernel's trampoline */
@@ -108,6 +113,18 @@ int gyre_overflow_install(struct stack_pool *pool,
         }
     }
     return 0;
+}
+
+bool gyre_overflow_installed(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+        struct sigaction now;
+
+        if (sigaction(signals[i], NULL, &now) != 0 || !(now.sa_flags & SA_SIGINFO) ||
+            now.sa_sigaction != handle)
+            return false;
+    }
+    return true;
 }
 
 void gyre_overflow_remove(void)

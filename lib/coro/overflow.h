@@ -16,6 +16,9 @@
 int gyre_overflow_install(struct stack_pool *pool,
                           void (*report)(struct stack_block *block, void *fault_address));
 
+/* Whether both are still ours: then base/recover.h works. Async-signal-safe. */
+bool gyre_overflow_installed(void);
+
 /* Puts the program's handlers back, unless it has installed others meanwhile. */
 void gyre_overflow_remove(void);
 

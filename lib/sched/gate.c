@@ -12,6 +12,8 @@
  * also stale ones in buffers that nobody filled. So after REFUSALS of the same coroutine an
  * unwinder walks the frames one by one, and its word counts if it arrives at the entry.
  */
+#include "base/recover.h"
+#include "coro/overflow.h"
 #include "coro/preempt.h"
 #include "sched/worker.h"
 
@@ -127,13 +129,39 @@ static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *frame, void *argum
     }
 }
 
+/*
+ * Unwinding tables are right where a function calls another. Inline assembly may make them wrong in
+ * between, and then the unwinder reads whatever it comes to.
+ */
+void gyre_gate_walk(_Unwind_Trace_Fn step, void *argument)
+{
+    sigjmp_buf back;
+
+    if (!gyre_overflow_installed())
+        return;
+    if (sigsetjmp(back, 1) == 0) {
+        gyre_recovery = &back;
+        _Unwind_Backtrace(step, argument);
+    }
+    gyre_recovery = NULL;
+}
+
 /* From the handler through the interrupted frame: the unwinder knows the signal frame between. */
 static bool unwinds_to_entry(const struct text_map *map, const struct gyre_coro *coro, uintptr_t pc)
 {
     struct walk walk = {.map = map, .coro = coro, .pc = pc};
 
-    _Unwind_Backtrace(walk_frame, &walk);
+    gyre_gate_walk(walk_frame, &walk);
     return walk.arrived;
+}
+
+/* C++'s call_once leaves word for its other half in these, which are in the program's own code. */
+static bool in_call_once(const struct worker *worker)
+{
+    for (int i = 0; i < ONCE_WORDS; i++)
+        if (worker->preempt.once[i] && *worker->preempt.once[i])
+            return true;
+    return false;
 }
 
 /* How often in a row this coroutine has been refused for its callers, this time included. */
@@ -203,7 +231,7 @@ static int check(struct worker *worker, const struct text_map *map, struct gyre_
         return place;
     if (coro->sections && ASKS(GYRE_REFUSED_SECTION))
         return GYRE_REFUSED_SECTION;
-    if (coro->locks && ASKS(GYRE_REFUSED_LOCK))
+    if ((coro->locks || in_call_once(worker)) && ASKS(GYRE_REFUSED_LOCK))
         return GYRE_REFUSED_LOCK;
     if (has_own_mask(worker, context) && ASKS(GYRE_REFUSED_MASK))
         return GYRE_REFUSED_MASK;

@@ -37,6 +37,7 @@
 #include <stdint.h>
 #include <time.h>
 #include <ucontext.h>
+#include <unwind.h>
 
 /* Sanitizers have signals of their own ways, and the explorer its own schedule. */
 #if !defined(GYRE_ASAN) && !defined(GYRE_TSAN) && !defined(GYRE_EXPLORE)
@@ -50,7 +51,7 @@ struct worker;
 /* How long a worker may be silent before the watchdog takes it for stuck. */
 #define WATCHDOG_PATIENCE (10 * (int64_t)1000000)
 
-enum { REPORT_FRAMES = 48, GATE_OPEN = -1 };
+enum { REPORT_FRAMES = 48, GATE_OPEN = -1, ONCE_WORDS = 2 };
 
 /* What the watchdog asks a stuck worker for, and its handler fills in while it is not ready. A
  * copy: what the signal broke off may be all that kept the coroutine alive. */
@@ -79,7 +80,8 @@ struct preemption {
     bool ticking, retrying; /* there are these timers */
     bool soon;              /* a section has ended, and the retry timer was set for that */
     timer_t tick_timer, retry_timer;
-    uint64_t mask; /* the thread's signal mask as the runtime set it */
+    void **once[ONCE_WORDS]; /* this thread's __once_callable and __once_call, or NULL */
+    uint64_t mask;           /* the thread's signal mask as the runtime set it */
 
     /* Others read or write these. */
     _Atomic(uint32_t) count;   /* of those in `first` */
@@ -152,7 +154,11 @@ void gyre_preempt_lock_released(void);
 /* preempt_count.c. GYRE_DEBUG=preempt. */
 void gyre_preempt_describe(struct gyre_runtime *runtime);
 
-/* gate.c. GATE_OPEN, or the enum gyre_refusal; in the handler, on the worker's thread. */
+/* gate.c. _Unwind_Backtrace in the handler, from there through what was interrupted; it may end
+ * anywhere. */
+void gyre_gate_walk(_Unwind_Trace_Fn step, void *argument);
+
+/* GATE_OPEN, or the enum gyre_refusal; in the handler, on the worker's thread. */
 int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context);
 
 /* Whether neither the interrupted instruction nor its callers are the runtime's. */

@@ -67,6 +67,8 @@ static const char *why_cooperative(const struct text_map *map)
     if (map->no_program)
         return "cooperative: the program's file can't be read, or libraries that it loads can't be "
                "followed";
+    if (map->own_cpp)
+        return "cooperative: the C++ run-time is linked statically";
     if (map->own_malloc)
         return "cooperative: malloc is part of the program's own code";
     if (map->uses_locks && !process.hooks)

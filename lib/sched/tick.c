@@ -10,6 +10,7 @@
 #include "coro/preempt.h"
 #include "sched/handover.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -128,7 +129,7 @@ static void report(struct worker *worker, struct gyre_coro *coro, const ucontext
     strncpy(report->name, coro_name(coro), sizeof report->name - 1);
     report->interrupted = (void *)preempt_pc(context);
     report->count = 0;
-    _Unwind_Backtrace(note_frame, report);
+    gyre_gate_walk(note_frame, report);
     /* Release: pairs with the acquire of the watchdog that prints it. */
     atomic_store_explicit(&report->ready, true, memory_order_release);
     gyre_run_attend(gyre_runtime_instance);
@@ -140,8 +141,10 @@ static bool had_its_quantum(struct worker *worker, const char *cookie)
     struct preemption *preempt = &worker->preempt;
     uint64_t progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
 
-    if (cookie == &tick_cookie)
+    if (cookie == &tick_cookie) {
         preempt_count_one(&preempt->ticks);
+        worker->next_poll = 0; /* whoever parks next: some picks may be a quantum each */
+    }
     if (progress == preempt->seen)
         return true;
     preempt->retried = false;
@@ -274,6 +277,8 @@ void gyre_tick_start(struct worker *worker)
     memcpy(&worker->preempt.mask, &mask, sizeof worker->preempt.mask);
     if (gyre_runtime_instance->options.quantum < 0)
         return;
+    worker->preempt.once[0] = dlsym(RTLD_DEFAULT, "_ZSt15__once_callable");
+    worker->preempt.once[1] = dlsym(RTLD_DEFAULT, "_ZSt11__once_call");
     error = start_timers(worker);
     if (error && !atomic_exchange_explicit(&told, true, memory_order_relaxed))
         gyre_message("a coroutine may keep its worker for ever: no timer for preemption: %s",
