@@ -136,7 +136,8 @@ static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t
 
     set_stuck(runtime, worker, true);
     check_handler(runtime, worker);
-    gyre_preempt_ask(worker);
+    if (now - worker->preempt.since >= runtime->options.quantum)
+        gyre_preempt_ask(worker);
     if (has_own_duties(worker) && now >= worker->preempt.next_signal) {
         worker->preempt.next_signal = now + SIGNAL_PAUSE;
         gyre_tick_signal(worker, false);

@@ -520,6 +520,17 @@ Test(checkpoint, never_gives_way_when_preemption_is_off)
     cr_assert_eq(failed_expectations, 0);
 }
 
+Test(checkpoint, gives_not_way_before_a_long_quantum_is_over)
+{
+    struct gyre_options options = GYRE_OPTIONS_INIT;
+    unsigned long turns = 1;
+
+    options.workers = 1;
+    options.quantum = 10 * GYRE_SECOND;
+    cr_assert_eq(gyre_run_options(check_for_a_while, &turns, &options), 0);
+    cr_assert_eq(failed_expectations, 0);
+}
+
 Test(checkpoint, wanted_is_left_by_no_run)
 {
     for (int i = 0; i < 3; i++)
