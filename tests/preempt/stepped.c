@@ -15,6 +15,9 @@
 #pragma clang optimize off
 #endif
 
+uint64_t stepped_square(uint64_t n);
+uint64_t stepped_loop(uint64_t count);
+
 int64_t stepped_end;
 static volatile uint64_t others;
 
