@@ -66,6 +66,8 @@ GYRE_API int gyre_checkpoint_slow(void);
  * had its quantum, else costs a load and a branch. Then parks (briefly, never for a resource), as
  * gyre_yield does.
  *
+ * Who was interrupted after its context had ended learns of it at its next checkpoint.
+ *
  * Returns 0; after it gave way -ECANCELED or -ETIMEDOUT when the context has ended. Outside a
  * coroutine it does nothing. Go: none; the compiler did this up to Go 1.13.
  */

@@ -99,6 +99,9 @@ void gyre_preempt_here(void)
 
     fpu_control_restore(&worker->fpu);
     give_way(worker, commit_preempted);
+    /* Should it come to a checkpoint, it is to learn of its end there. */
+    if (unlikely(coro_error(worker->running)))
+        gyre_preempt_ask(worker);
     errno = saved;
 }
 
