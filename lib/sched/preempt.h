@@ -97,7 +97,7 @@ struct preemption {
     int64_t since;    /* when that was new */
     int64_t next_signal;
     bool reported;
-    bool probed;           /* a signal was sent, to see whether our handler still gets them... */
+    int64_t probed; /* when a signal was sent, to see whether our handler gets it; 0: never... */
     uint64_t probed_heard; /* ...when it had heard so many */
     struct stuck_report report;
 };

@@ -4,6 +4,7 @@
  * The handler runs on the alternate stack, whatever it interrupts. It is alone on its thread and
  * never waits: not for a lock that the interrupted code may hold, not for memory.
  */
+#include "base/clock.h"
 #include "base/message.h"
 #include "base/signal.h"
 #include "coro/overflow.h"
@@ -79,7 +80,8 @@ static void serve(struct worker *worker)
 static bool somebody_waits(struct worker *worker)
 {
     return has_local_work(worker) || ring_completed(&worker->ring) ||
-           !inject_empty(&worker->inject) || !inject_empty(&worker->own);
+           !inject_empty(&worker->inject) || !inject_empty(&worker->own) ||
+           timers_next(&worker->timers) <= clock_now();
 }
 
 static void refuse(struct worker *worker, struct gyre_coro *coro, enum gyre_refusal refusal,

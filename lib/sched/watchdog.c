@@ -31,6 +31,9 @@ enum { QUIET_LOOKS = 2 };
 /* Between signals that ask for the same: they break off calls that are not restarted. */
 #define SIGNAL_PAUSE (50 * GYRE_MILLISECOND)
 
+/* A handler that does not answer for so long is not ours. */
+#define PROBE_PATIENCE GYRE_SECOND
+
 /* --- stuck workers -----------------------------------------------------------------------------
  */
 
@@ -107,7 +110,7 @@ static void set_stuck(struct gyre_runtime *runtime, struct worker *worker, bool 
  * is not its own. Another handler may pass on as well: whether ours hears of a signal, tells. Else
  * theirs is spared the ticks.
  */
-static void check_handler(struct gyre_runtime *runtime, struct worker *worker)
+static void check_handler(struct gyre_runtime *runtime, struct worker *worker, int64_t now)
 {
     struct preemption *preempt = &worker->preempt;
     uint64_t heard = atomic_load_explicit(&preempt->heard, memory_order_relaxed);
@@ -115,11 +118,13 @@ static void check_handler(struct gyre_runtime *runtime, struct worker *worker)
     if (runtime->handler_checked || runtime->options.quantum < 0 || gyre_tick_installed())
         return;
     if (!preempt->probed) {
-        preempt->probed = true;
+        preempt->probed = now;
         preempt->probed_heard = heard;
         gyre_tick_signal(worker, false);
         return;
     }
+    if (heard == preempt->probed_heard && now - preempt->probed < PROBE_PATIENCE)
+        return; /* its thread may not have had a processor since */
     runtime->handler_checked = true;
     if (heard != preempt->probed_heard)
         return;
@@ -135,7 +140,7 @@ static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t
     bool takeable = runtime->worker_count > 1 && has_takeable(worker, now);
 
     set_stuck(runtime, worker, true);
-    check_handler(runtime, worker);
+    check_handler(runtime, worker, now);
     if (now - worker->preempt.since >= runtime->options.quantum)
         gyre_preempt_ask(worker);
     if (has_own_duties(worker) && now >= worker->preempt.next_signal) {
