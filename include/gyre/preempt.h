@@ -62,9 +62,10 @@ GYRE_API extern uint32_t gyre_checkpoint_wanted;
 GYRE_API int gyre_checkpoint_slow(void);
 
 /*
- * For a long loop, where it may run without preemption: gives way to the others if the caller has
- * had its quantum, else costs a load and a branch. Then parks (briefly, never for a resource), as
- * gyre_yield does.
+ * For a long loop where preemption may not reach it: in the modes that interrupt nothing, and where
+ * its time passes in calls of libraries, between which it is seldom caught. Gives way to the others
+ * if the caller has had its quantum, else costs a load and a branch. Then parks (briefly, never for
+ * a resource), as gyre_yield does.
  *
  * Who was interrupted after its context had ended learns of it at its next checkpoint.
  *

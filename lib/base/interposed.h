@@ -1,13 +1,14 @@
 /*
- * How libgyre-preempt, which counts locks, and libgyre, which has the coroutines, find each other. They
- * do not link to each other: the program may have libgyre inside, and libgyre-preempt is then still
- * a shared object. libgyre looks the symbol gyre_preempt_interposed up when a runtime starts, and puts
- * its two functions there; where it is missing, locks are not counted.
+ * How libgyre-preempt, which counts locks, and libgyre, which has the coroutines, find each other.
+ * They do not link to each other: the program may have libgyre inside, and libgyre-preempt is then
+ * still a shared object. libgyre looks the symbol gyre_preempt_interposed up when a runtime starts,
+ * and puts its two functions there; where it is missing, locks are not counted.
  */
 #ifndef GYRE_LIB_BASE_INTERPOSED_H
 #define GYRE_LIB_BASE_INTERPOSED_H
 
-/* The functions may be called from any thread, handlers included; they do nothing outside a coroutine. */
+/* The functions may be called from any thread, handlers included; they do nothing outside a
+ * coroutine. */
 struct gyre_preempt_interposed {
     unsigned version; /* 1 */
     /* Before a lock is taken (also one that then fails, which releases it again), after it was
