@@ -393,7 +393,9 @@ int __wrap_gyre_ring_enter(struct ring *ring, bool wait, int64_t timeout)
 {
     struct worker *worker = worker_current();
 
-    if (wait && worker == stalled && atomic_exchange(&stall_enter, false)) {
+    /* Not before the pinned one has had the first value and waits for the second. */
+    if (wait && worker == stalled && atomic_load(&done) == 2 &&
+        atomic_exchange(&stall_enter, false)) {
         const unsigned *head = ring->uring.cq.khead;
         unsigned before = __atomic_load_n(head, __ATOMIC_RELAXED);
 
@@ -416,32 +418,37 @@ static int wait_pinned(void *receiver)
     return 0;
 }
 
+/* On the other worker, where it yields and so helps. */
+static int wake_and_help(void *sender)
+{
+    EXPECT_EQ(gyre_chan_send(*(gyre_sender *)sender, &(int){1}), 0);
+    while (!atomic_load(&stuck)) /* it waits again, and its worker is about to sleep */
+        gyre_yield();
+    EXPECT_EQ(gyre_chan_send(*(gyre_sender *)sender, &(int){2}), 0);
+    while (atomic_load(&done) < 3)
+        gyre_yield();
+    gyre_chan_close(*(gyre_sender *)sender);
+    return 0;
+}
+
 BESIDE_STUCK(helped, a_wake_that_a_helper_reaped)
 {
     struct gyre_spawn_options options = GYRE_SPAWN_INIT;
-    struct gyre_runtime *runtime = gyre_runtime_current();
     gyre_channel channel;
-    gyre_handle handle;
+    gyre_handle waiter, waker;
 
     atomic_store(&done, 0);
-    EXPECT_EQ(gyre_chan_make(&channel, sizeof(int), 0), 0);
-    options.flags = GYRE_SPAWN_PINNED;
-    options.worker = gyre_worker_index() == 0 ? 2 : 1;
-    stalled = &runtime->workers[options.worker - 1];
-    gyre_spawn_at(GYRE_SITE("pinned"), &handle, wait_pinned, &channel.receiver, &options);
-    while (&runtime->workers[gyre_worker_index()] == stalled || !atomic_load(&done) ||
-           atomic_load(&stalled->state) != WORKER_SLEEPING)
-        gyre_yield();
     atomic_store(&stuck, 0);
+    EXPECT_EQ(gyre_chan_make(&channel, sizeof(int), 0), 0);
+    stalled = &gyre_runtime_current()->workers[1];
     atomic_store(&stall_enter, true);
-    EXPECT_EQ(gyre_chan_send(channel.sender, &(int){1}), 0);
-    while (!atomic_load(&stuck)) /* it has that, waits again, and its worker is about to sleep */
-        gyre_yield();
-    EXPECT_EQ(gyre_chan_send(channel.sender, &(int){2}), 0);
-    while (atomic_load(&done) < 3)
-        gyre_yield();
-    gyre_chan_close(channel.sender);
-    EXPECT_EQ(gyre_join(handle, NULL), 0);
+    options.flags = GYRE_SPAWN_PINNED;
+    options.worker = 2;
+    gyre_spawn_at(GYRE_SITE("waiter"), &waiter, wait_pinned, &channel.receiver, &options);
+    options.worker = 1;
+    gyre_spawn_at(GYRE_SITE("waker"), &waker, wake_and_help, &channel.sender, &options);
+    EXPECT_EQ(gyre_join(waker, NULL), 0);
+    EXPECT_EQ(gyre_join(waiter, NULL), 0);
     gyre_chan_release(channel);
     return 0;
 }
