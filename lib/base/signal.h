@@ -16,6 +16,16 @@ static inline bool signal_has_handler(const struct sigaction *action)
 }
 
 /*
+ * Whether our handler, whose local `here` is, was called by the one that it passes a signal on to,
+ * with its own local at `passing`, rather than by the kernel: deeper on the same stack. (That one
+ * need not return: a program may leave it by siglongjmp.)
+ */
+static inline bool signal_is_called_back(const void *passing, const void *here)
+{
+    return passing && here < passing && (const char *)passing - (const char *)here < 16384;
+}
+
+/*
  * Calls it as the kernel would have: with the mask that context was interrupted with, its own and
  * the signal added, as its SA_RESETHAND and SA_NODEFER say. In a handler of that signal. action is
  * changed by SA_RESETHAND.

@@ -105,7 +105,7 @@ struct snapshot {
     const struct link_map *next;  /* behind it, at that time */
     const struct r_debug *debug;
     uint32_t allowed;
-    bool static_libc, uses_locks;
+    bool static_libc, uses_locks, cpp;
 };
 
 struct allowed {
@@ -349,6 +349,9 @@ static int add_object(struct dl_phdr_info *info, size_t size, void *argument)
     }
     if (!is_system(info, &dynamic) && calls_lock_function(&dynamic))
         snapshot->uses_locks = true;
+    if (dynamic.soname &&
+        (!strncmp(dynamic.soname, "libstdc++.", 10) || !strncmp(dynamic.soname, "libc++abi.", 10)))
+        snapshot->cpp = true;
     put_object(snapshot, &object, info);
     if (snapshot->object_count < snapshot->object_room)
         snapshot->objects[snapshot->object_count] = object;
@@ -648,6 +651,7 @@ int gyre_text_map_make(struct text_map **map)
     }
     made->map.static_libc = snapshot.static_libc;
     made->map.uses_locks = snapshot.uses_locks;
+    made->map.late_cpp = snapshot.cpp && snapshot.allowed;
     made->fixed = snapshot.fixed;
     made->debug = snapshot.debug;
     made->next = snapshot.next;

@@ -37,6 +37,7 @@ struct text_map {
                         that runs, or what was loaded since can't be watched */
     bool static_libc; /* the C library is part of the program */
     bool own_cpp;     /* so is the C++ run-time, whose thread-local state is then the program's */
+    bool late_cpp;    /* there are a C++ run-time and an allowed library */
     bool own_malloc;  /* malloc is the program's own, or of an allowed library: its text has state
                          that must not be split, and nothing tells it from the rest */
     bool uses_locks;  /* an object other than the C library, gyre and the compilers' run-times

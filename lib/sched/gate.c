@@ -17,11 +17,13 @@
 #include "coro/preempt.h"
 #include "sched/worker.h"
 
+#include <dlfcn.h>
 #include <string.h>
 #include <unwind.h>
 
 enum {
-    SCAN_MAX = 256 << 10, /* bytes of stack: some 50 us */
+    SCAN_MAX = 256 << 10, /* bytes of stack, some 50 us; twice as many with each refusal */
+    SCAN_DOUBLED = 12,
     REFUSALS = 3,
     FRAMES_MAX = 256,
     ENTRY_FRAME_MAX = 512, /* gyre_coro_entry's own */
@@ -164,7 +166,7 @@ static bool in_call_once(const struct worker *worker)
     return false;
 }
 
-/* How often in a row this coroutine has been refused for its callers, this time included. */
+/* How often in a row this coroutine has been refused for its callers. */
 static unsigned refusals(struct worker *worker)
 {
     struct preemption *preempt = &worker->preempt;
@@ -173,7 +175,34 @@ static unsigned refusals(struct worker *worker)
     if (preempt->refused_progress != progress)
         preempt->refusals = 0;
     preempt->refused_progress = progress;
-    return ++preempt->refusals;
+    return preempt->refusals;
+}
+
+/*
+ * The unwinder may take a lock of its own where a program has registered frames by hand: not while
+ * the interrupted thread is in it. Nor may anything be known about a stack that is not its own.
+ */
+bool gyre_gate_may_walk(const struct gyre_coro *coro, const ucontext_t *context)
+{
+#if __GLIBC_PREREQ(2, 35)
+    uintptr_t sp = preempt_sp(context), low, size;
+    struct dl_find_object unwinder;
+
+    if (!on_own_stack(coro, sp) || _dl_find_object((void *)_Unwind_Backtrace, &unwinder))
+        return false;
+    low = (uintptr_t)unwinder.dlfo_map_start;
+    size = (uintptr_t)unwinder.dlfo_map_end - low;
+    if (preempt_pc(context) - low < size)
+        return false;
+    for (uintptr_t at = sp & ~(sizeof(uintptr_t) - 1); at < coro->entry; at += sizeof(uintptr_t))
+        if (word_at(at) - low < size)
+            return false;
+    return true;
+#else
+    (void)coro;
+    (void)context;
+    return false;
+#endif
 }
 
 static int check_callers(struct worker *worker, const struct text_map *map,
@@ -181,11 +210,13 @@ static int check_callers(struct worker *worker, const struct text_map *map,
 {
     const unsigned forbidden = 1u << TEXT_LIBRARY | 1u << TEXT_RUNTIME | 1u << TEXT_GUARDED;
     uintptr_t sp = preempt_sp(context);
-    bool deep = coro->entry - sp > SCAN_MAX;
+    unsigned before = refusals(worker);
+    bool deep = (coro->entry - sp) >> (before < SCAN_DOUBLED ? before : SCAN_DOUBLED) > SCAN_MAX;
 
     if (!ASKS(GYRE_REFUSED_CALLER) || (!deep && !finds(map, coro, context, forbidden)))
         return GATE_OPEN;
-    if (ASKS(WITHOUT_CONFIRMATION) && refusals(worker) > REFUSALS &&
+    worker->preempt.refusals++;
+    if (ASKS(WITHOUT_CONFIRMATION) && before >= REFUSALS &&
         unwinds_to_entry(map, coro, preempt_pc(context))) {
         preempt_count_one(&worker->preempt.confirmed);
         return GATE_OPEN;

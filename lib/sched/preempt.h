@@ -158,6 +158,9 @@ void gyre_preempt_describe(struct gyre_runtime *runtime);
  * anywhere. */
 void gyre_gate_walk(_Unwind_Trace_Fn step, void *argument);
 
+/* Whether that is possible at all now. */
+bool gyre_gate_may_walk(const struct gyre_coro *coro, const ucontext_t *context);
+
 /* GATE_OPEN, or the enum gyre_refusal; in the handler, on the worker's thread. */
 int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context);
 

@@ -3,6 +3,7 @@
  * whenever objects were loaded or unloaded, together with the map of whose code is where.
  */
 #include "base/interposed.h"
+#include "coro/exceptions.h"
 #include "coro/preempt.h"
 #include "sched/worker.h"
 
@@ -69,6 +70,8 @@ static const char *why_cooperative(const struct text_map *map)
                "followed";
     if (map->own_cpp)
         return "cooperative: the C++ run-time is linked statically";
+    if (map->late_cpp && !exceptions_exist())
+        return "cooperative: a C++ run-time was loaded into a program without one";
     if (map->own_malloc)
         return "cooperative: malloc is part of the program's own code";
     if (map->uses_locks && !process.hooks)

@@ -40,6 +40,7 @@ enum { RETRY_FIRST = 30000, RETRY_NEXT = 60000, RETRY_SOON = 50000 };
 static char tick_cookie, retry_cookie, serve_cookie, report_cookie;
 
 static struct sigaction previous;
+static _Thread_local const void *passing_on;
 
 static void arm_retry(struct preemption *preempt, long after)
 {
@@ -131,7 +132,10 @@ static void report(struct worker *worker, struct gyre_coro *coro, const ucontext
     strncpy(report->name, coro_name(coro), sizeof report->name - 1);
     report->interrupted = (void *)preempt_pc(context);
     report->count = 0;
-    gyre_gate_walk(note_frame, report);
+    if (gyre_gate_may_walk(coro, context))
+        gyre_gate_walk(note_frame, report);
+    if (!report->count)
+        report->frames[report->count++] = report->interrupted;
     /* Release: pairs with the acquire of the watchdog that prints it. */
     atomic_store_explicit(&report->ready, true, memory_order_release);
     gyre_run_attend(gyre_runtime_instance);
@@ -209,8 +213,12 @@ static void handle(int signal, siginfo_t *info, void *context)
     __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(1ull << 18));
 #endif
     if (!cookie) {
-        if (signal_has_handler(&previous))
+        /* One that was installed over ours, in an earlier run, calls us: it is not called again. */
+        if (signal_has_handler(&previous) && !signal_is_called_back(passing_on, &saved)) {
+            passing_on = &saved;
             gyre_signal_pass_on(signal, info, context, &previous);
+            passing_on = NULL;
+        }
     } else if (worker) {
         on_signal(worker, cookie, context, !gyre_overflow_on_signal_stack(&saved));
     }
