@@ -49,11 +49,13 @@ GYRE_API void gyre_preempt_on(void);
  * is not inlined, and its last call is no jump. In the program and in libraries that
  * gyre_preempt_allow named.
  */
+/* A section for each, or g++ could not put inline and other functions into one. */
+#define GYRE_NO_PREEMPT_SECTION_ section("gyre_no_preempt." GYRE_STRING(__COUNTER__))
 #if defined(__clang__)
-#define GYRE_NO_PREEMPT __attribute__((noinline, section("gyre_no_preempt"), disable_tail_calls))
+#define GYRE_NO_PREEMPT __attribute__((noinline, GYRE_NO_PREEMPT_SECTION_, disable_tail_calls))
 #else
 #define GYRE_NO_PREEMPT                                                                            \
-    __attribute__((noinline, noclone, section("gyre_no_preempt"),                                  \
+    __attribute__((noinline, noclone, GYRE_NO_PREEMPT_SECTION_,                                    \
                    optimize("no-optimize-sibling-calls")))
 #endif
 

@@ -443,7 +443,7 @@ static void paint_section(void *argument, const struct elf_section *section)
 
     if (!strncmp(section->name, ".plt", 4) || !strcmp(section->name, ".iplt"))
         paint(painter, low, low + section->size, TEXT_LIBRARY);
-    else if (!strcmp(section->name, "gyre_no_preempt"))
+    else if (!strncmp(section->name, "gyre_no_preempt", sizeof "gyre_no_preempt" - 1))
         paint(painter, low, low + section->size, TEXT_GUARDED);
 }
 

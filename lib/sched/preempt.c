@@ -15,8 +15,6 @@ uint32_t gyre_checkpoint_wanted;
 
 void gyre_preempt_ask(struct worker *worker)
 {
-    if (gyre_runtime_instance->options.quantum < 0)
-        return;
     /* Relaxed, here and below: a hint, on which nothing else depends. */
     if (!atomic_exchange_explicit(&worker->preempt.pending, 1, memory_order_relaxed))
         __atomic_fetch_add(&gyre_checkpoint_wanted, 1, __ATOMIC_RELAXED);
@@ -193,7 +191,8 @@ void gyre_preempt_lock_acquired(void)
 {
     struct gyre_coro *self = coro_current();
 
-    if (self)
+    /* Who holds more than can be counted is not interrupted any more. */
+    if (self && self->locks < UINT16_MAX)
         self->locks++;
 }
 
@@ -201,6 +200,6 @@ void gyre_preempt_lock_released(void)
 {
     struct gyre_coro *self = coro_current();
 
-    if (self && self->locks)
+    if (self && self->locks && self->locks < UINT16_MAX)
         self->locks--;
 }

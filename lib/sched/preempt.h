@@ -114,6 +114,9 @@ static inline void preempt_count_one(_Atomic(uint64_t) *count)
 int gyre_preempt_start(struct gyre_runtime *runtime);
 void gyre_preempt_stop(struct gyre_runtime *runtime);
 
+/* The handler was replaced: nothing is interrupted any more. */
+void gyre_preempt_lost(struct gyre_runtime *runtime);
+
 /* tick.c. The handler; on a worker's thread its mask and timers, at its start and end: a timer that
  * can't be had is told once, and done without. */
 int gyre_tick_install(void);

@@ -121,6 +121,12 @@ void gyre_preempt_refresh(struct gyre_runtime *runtime)
         publish_map(runtime);
 }
 
+void gyre_preempt_lost(struct gyre_runtime *runtime)
+{
+    process.reason = "cooperative: the program has replaced the handler of SIGURG";
+    atomic_store_explicit(&runtime->cooperative, process.reason, memory_order_relaxed);
+}
+
 int gyre_preempt_allow(const void *address)
 {
     return gyre_text_allow(address);

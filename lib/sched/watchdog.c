@@ -31,6 +31,9 @@ enum { QUIET_LOOKS = 2 };
 /* Between signals that ask for the same: they break off calls that are not restarted. */
 #define SIGNAL_PAUSE (50 * GYRE_MILLISECOND)
 
+/* When a worker is silent for so long that somebody may wonder. */
+#define TELL_AFTER GYRE_SECOND
+
 /* A handler that does not answer for so long is not ours. */
 #define PROBE_PATIENCE GYRE_SECOND
 
@@ -130,8 +133,22 @@ static void check_handler(struct gyre_runtime *runtime, struct worker *worker, i
         return;
     for (unsigned i = 0; i < runtime->worker_count; i++)
         gyre_tick_silence(&runtime->workers[i]);
+    gyre_preempt_lost(runtime);
     gyre_message("the program has replaced the handler of SIGURG: no coroutine is interrupted any "
                  "more; install yours before gyre_run, which passes signals on to it");
+}
+
+/* Once: a program may not know that nothing is interrupted in it. */
+static void tell_mode(struct gyre_runtime *runtime, struct worker *worker, int64_t silent)
+{
+    const char *mode = atomic_load_explicit(&runtime->cooperative, memory_order_relaxed);
+
+    if (!mode || silent < TELL_AFTER || runtime->mode_told || runtime->options.quantum < 0)
+        return;
+    runtime->mode_told = true;
+    gyre_message("worker %u has been held for %ld ms, and no coroutine is interrupted in this "
+                 "program: %s",
+                 worker->index, (long)(silent / GYRE_MILLISECOND), mode);
 }
 
 /* True: others have something to do for it. */
@@ -141,8 +158,11 @@ static bool relieve(struct gyre_runtime *runtime, struct worker *worker, int64_t
 
     set_stuck(runtime, worker, true);
     check_handler(runtime, worker, now);
-    if (now - worker->preempt.since >= runtime->options.quantum)
+    /* Also where nothing is interrupted: checkpoints are there for that. A test has a clock of its
+     * own. */
+    if (now - worker->preempt.since >= runtime->options.quantum && !runtime->settings)
         gyre_preempt_ask(worker);
+    tell_mode(runtime, worker, now - worker->preempt.since);
     if (has_own_duties(worker) && now >= worker->preempt.next_signal) {
         worker->preempt.next_signal = now + SIGNAL_PAUSE;
         gyre_tick_signal(worker, false);

@@ -111,6 +111,7 @@ struct gyre_runtime {
     _Atomic(uint32_t) stuck;     /* how many workers are: the others look after them */
     _Atomic(uint32_t) watchdog;  /* enum watchdog_state */
     unsigned quiet_looks;        /* the watchdog's, in a row, that found all asleep */
+    bool mode_told;              /* the watchdog's: why nothing is interrupted */
     bool handler_checked;        /* the watchdog's: whether another one passes signals on to ours */
     _Atomic(struct text_map *) text;
     _Atomic(const char *) cooperative; /* why nothing is interrupted, or NULL */

@@ -357,7 +357,7 @@ static void note_section(void *argument, const struct elf_section *section)
         sections->plts++;
         sections->plt = section->address;
     }
-    sections->guarded += !strcmp(section->name, "gyre_no_preempt");
+    sections->guarded += !strncmp(section->name, "gyre_no_preempt", 15);
     for (size_t i = 0; i < sections->loaded->header_count; i++) {
         const ElfW(Phdr) *header = &sections->loaded->headers[i];
 
