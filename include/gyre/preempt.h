@@ -35,9 +35,9 @@ GYRE_BEGIN_DECLS
  * Between these two the calling coroutine is not interrupted; they nest, up to 65,535 deep. Keep
  * the section short: the worker's other coroutines, its timers and I/O wait for its end, or for
  * other workers. It may park: the count is the coroutine's, and goes with it. Where a quantum ran
- * out meanwhile, the caller is interrupted soon after the section.
+ * out meanwhile, the caller is interrupted as the section ends, in gyre_preempt_on, or soon after.
  *
- * Never park, never fail; outside a coroutine they do nothing. gyre_preempt_on panics without a
+ * Never fail; outside a coroutine they do nothing. gyre_preempt_on panics without a
  * gyre_preempt_off before it. Go: none (runtime.LockOSThread does not stop preemption either).
  */
 GYRE_API void gyre_preempt_off(void);

@@ -75,6 +75,7 @@ struct object {
     uintptr_t base;
     bool own;     /* gyre is in it */
     bool program; /* it may be interrupted: the main program, or allowed */
+    bool counts;  /* it is libgyre-preempt, which never calls the program */
     size_t at;    /* in bytes: headers; the program's are followed by notes, and the name */
     size_t header_count, notes_size, name_size;
 };
@@ -352,6 +353,7 @@ static int add_object(struct dl_phdr_info *info, size_t size, void *argument)
     if (dynamic.soname &&
         (!strncmp(dynamic.soname, "libstdc++.", 10) || !strncmp(dynamic.soname, "libc++abi.", 10)))
         snapshot->cpp = true;
+    object.counts = dynamic.soname && !strncmp(dynamic.soname, "libgyre-preempt.", 16);
     put_object(snapshot, &object, info);
     if (snapshot->object_count < snapshot->object_room)
         snapshot->objects[snapshot->object_count] = object;
@@ -495,7 +497,7 @@ static void paint_object(struct painter *painter, const struct snapshot *snapsho
         if (paint_sections(painter, object, &loaded, name))
             paint_segments(painter, object, headers, TEXT_LIBRARY);
     } else {
-        paint_segments(painter, object, headers, TEXT_LIBRARY);
+        paint_segments(painter, object, headers, object->counts ? TEXT_ENTRY : TEXT_LIBRARY);
     }
     if (object->own) {
         paint(painter, (uintptr_t)__start_gyre_text, (uintptr_t)__stop_gyre_text, TEXT_RUNTIME);

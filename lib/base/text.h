@@ -19,7 +19,8 @@ enum text_kind {
     TEXT_PROGRAM, /* the program's own, or of a library that was allowed */
     TEXT_GUARDED, /* in section gyre_no_preempt of these */
     TEXT_RUNTIME, /* gyre's */
-    TEXT_ENTRY, /* gyre's section gyre_entry: functions that call the program's, holding nothing */
+    TEXT_ENTRY,   /* gyre's section gyre_entry: functions that call the program's, holding nothing;
+                     and libgyre-preempt, which never calls it */
     TEXT_LIBRARY, /* all other objects; procedure linkage tables; the vdso */
 };
 

@@ -18,6 +18,7 @@
 #include "sched/worker.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <string.h>
 #include <unwind.h>
 
@@ -42,7 +43,7 @@ enum { WITHOUT_ROOM = 16, WITHOUT_WHOLE_SCAN, WITHOUT_CONFIRMATION };
 /* --- the map, kept while it is read ------------------------------------------------------------
  */
 
-static const struct text_map *begin_reading(struct worker *worker)
+static const struct text_map *begin_reading(_Atomic(struct text_map *) *mark)
 {
     _Atomic(struct text_map *) *text = &gyre_runtime_instance->text;
     struct text_map *map = atomic_load_explicit(text, memory_order_relaxed), *again;
@@ -50,7 +51,7 @@ static const struct text_map *begin_reading(struct worker *worker)
     for (;;) {
         /* Seq_cst, both: either who replaces it sees this mark, or the new one is seen here; pairs
          * with publish_map. */
-        atomic_store_explicit(&worker->preempt.reading, map, memory_order_seq_cst);
+        atomic_store_explicit(mark, map, memory_order_seq_cst);
         again = atomic_load_explicit(text, memory_order_seq_cst);
         if (again == map)
             return map;
@@ -58,11 +59,13 @@ static const struct text_map *begin_reading(struct worker *worker)
     }
 }
 
-static void end_reading(struct worker *worker)
+static void end_reading(_Atomic(struct text_map *) *mark)
 {
     /* Release: the last look; pairs with is_read. */
-    atomic_store_explicit(&worker->preempt.reading, NULL, memory_order_release);
+    atomic_store_explicit(mark, NULL, memory_order_release);
 }
+
+#define FORBIDDEN (1u << TEXT_LIBRARY | 1u << TEXT_RUNTIME | 1u << TEXT_GUARDED)
 
 /* --- callers -----------------------------------------------------------------------------------
  */
@@ -81,14 +84,11 @@ static uintptr_t word_at(uintptr_t address)
     return word;
 }
 
-/* Whether a word from the stack pointer to the entry is an address in one of these kinds (bits). */
-static bool finds(const struct text_map *map, const struct gyre_coro *coro,
-                  const ucontext_t *context, unsigned kinds)
+/* Whether a word from sp to the entry is an address in one of these kinds (bits). */
+static bool finds(const struct text_map *map, const struct gyre_coro *coro, uintptr_t sp,
+                  unsigned kinds)
 {
-    uintptr_t sp = preempt_sp(context), end = coro->entry;
-
-    if (kinds >> text_kind_at(map, preempt_link(context) - 1) & 1)
-        return true;
+    uintptr_t end = coro->entry;
 
     if (!ASKS(WITHOUT_WHOLE_SCAN) && end - sp > 4096)
         end = sp + 4096;
@@ -99,12 +99,21 @@ static bool finds(const struct text_map *map, const struct gyre_coro *coro,
     return false;
 }
 
+/* The same for what a signal interrupted: a leaf's caller may be known to a register only. */
+static bool finds_interrupted(const struct text_map *map, const struct gyre_coro *coro,
+                              const ucontext_t *context, unsigned kinds)
+{
+    return kinds >> text_kind_at(map, preempt_link(context) - 1) & 1 ||
+           finds(map, coro, preempt_sp(context), kinds);
+}
+
 struct walk {
     const struct text_map *map;
     const struct gyre_coro *coro;
-    uintptr_t pc;
+    uintptr_t pc;    /* where it was interrupted */
+    uintptr_t frame; /* or the end of the runtime's own frames; 0 */
     unsigned frames;
-    bool interrupted; /* the interrupted frame has been passed */
+    bool begun; /* the interrupted frame has been passed, or the runtime's own */
     bool arrived;
 };
 
@@ -116,9 +125,10 @@ static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *frame, void *argum
 
     if (++walk->frames > FRAMES_MAX)
         return _URC_END_OF_STACK;
-    if (!walk->interrupted) {
-        walk->interrupted = exact && pc == walk->pc;
-        return _URC_NO_REASON;
+    if (!walk->begun) {
+        walk->begun = walk->frame ? sp > walk->frame : exact && pc == walk->pc;
+        if (!walk->begun || !walk->frame)
+            return _URC_NO_REASON;
     }
     switch (text_kind_at(walk->map, exact ? pc : pc - 1)) {
     case TEXT_PROGRAM:
@@ -149,10 +159,8 @@ void gyre_gate_walk(_Unwind_Trace_Fn step, void *argument)
 }
 
 /* From the handler through the interrupted frame: the unwinder knows the signal frame between. */
-static bool unwinds_to_entry(const struct text_map *map, const struct gyre_coro *coro, uintptr_t pc)
+static bool unwinds_to_entry(struct walk walk)
 {
-    struct walk walk = {.map = map, .coro = coro, .pc = pc};
-
     gyre_gate_walk(walk_frame, &walk);
     return walk.arrived;
 }
@@ -208,16 +216,15 @@ bool gyre_gate_may_walk(const struct gyre_coro *coro, const ucontext_t *context)
 static int check_callers(struct worker *worker, const struct text_map *map,
                          const struct gyre_coro *coro, const ucontext_t *context)
 {
-    const unsigned forbidden = 1u << TEXT_LIBRARY | 1u << TEXT_RUNTIME | 1u << TEXT_GUARDED;
     uintptr_t sp = preempt_sp(context);
     unsigned before = refusals(worker);
     bool deep = (coro->entry - sp) >> (before < SCAN_DOUBLED ? before : SCAN_DOUBLED) > SCAN_MAX;
 
-    if (!ASKS(GYRE_REFUSED_CALLER) || (!deep && !finds(map, coro, context, forbidden)))
+    if (!ASKS(GYRE_REFUSED_CALLER) || (!deep && !finds_interrupted(map, coro, context, FORBIDDEN)))
         return GATE_OPEN;
     worker->preempt.refusals++;
     if (ASKS(WITHOUT_CONFIRMATION) && before >= REFUSALS &&
-        unwinds_to_entry(map, coro, preempt_pc(context))) {
+        unwinds_to_entry((struct walk){.map = map, .coro = coro, .pc = preempt_pc(context)})) {
         preempt_count_one(&worker->preempt.confirmed);
         return GATE_OPEN;
     }
@@ -279,22 +286,41 @@ static int check(struct worker *worker, const struct text_map *map, struct gyre_
 
 int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context)
 {
-    const struct text_map *map = begin_reading(worker);
+    const struct text_map *map = begin_reading(&worker->preempt.reading);
     int refusal = check(worker, map, coro, context);
 
-    end_reading(worker);
+    end_reading(&worker->preempt.reading);
     return refusal;
 }
 
 bool gyre_gate_outside_runtime(struct worker *worker, struct gyre_coro *coro,
                                const ucontext_t *context)
 {
-    const struct text_map *map = begin_reading(worker);
+    const struct text_map *map = begin_reading(&worker->preempt.reading);
     uintptr_t sp = preempt_sp(context);
     int place = check_place(map, preempt_pc(context));
     bool outside = place != GYRE_REFUSED_RUNTIME && on_own_stack(coro, sp) &&
-                   coro->entry - sp <= SCAN_MAX && !finds(map, coro, context, 1u << TEXT_RUNTIME);
+                   coro->entry - sp <= SCAN_MAX &&
+                   !finds_interrupted(map, coro, context, 1u << TEXT_RUNTIME);
 
-    end_reading(worker);
+    end_reading(&worker->preempt.reading);
     return outside;
+}
+
+bool gyre_gate_call(struct worker *worker, struct gyre_coro *coro, uintptr_t frame)
+{
+    _Atomic(struct text_map *) *mark = &worker->preempt.reading_call;
+    const struct text_map *map = begin_reading(mark);
+    uint64_t mask[sizeof(sigset_t) / sizeof(uint64_t)];
+    bool open = !atomic_load_explicit(&gyre_runtime_instance->cooperative, memory_order_relaxed) &&
+                !coro->sections && !coro->locks && !in_call_once(worker) &&
+                !pthread_sigmask(SIG_SETMASK, NULL, (sigset_t *)mask) &&
+                mask[0] == worker->preempt.mask && on_own_stack(coro, frame) &&
+                frame - (uintptr_t)coro->stack.low > OWN_ROOM && coro->entry - frame <= SCAN_MAX &&
+                (!finds(map, coro, frame, FORBIDDEN) ||
+                 unwinds_to_entry((struct walk){.map = map, .coro = coro, .frame = frame})) &&
+                !gyre_text_map_stale(map);
+
+    end_reading(mark);
+    return open;
 }

@@ -156,6 +156,24 @@ struct gyre_coro *gyre_preempt_pick(struct worker *worker, bool polled)
 /* --- sections ----------------------------------------------------------------------------------
  */
 
+/*
+ * What put a tick off has ended. Who holds locks or sections nearly all the time would never be met
+ * without: so it happens here, as if on the way back to the caller, if that may be interrupted.
+ */
+static void catch_up(struct gyre_coro *self, uintptr_t frame)
+{
+    struct worker *worker = worker_current();
+
+    if (likely(!atomic_load_explicit(&worker->preempt.pending, memory_order_relaxed)))
+        return;
+    if (!gyre_gate_call(worker, self, frame)) {
+        gyre_tick_retry(worker);
+        return;
+    }
+    preempt_count_one(&worker->preempt.preempted);
+    gyre_preempt_here();
+}
+
 void gyre_preempt_off(void)
 {
     struct gyre_coro *self = coro_current();
@@ -171,7 +189,6 @@ void gyre_preempt_off(void)
 void gyre_preempt_on(void)
 {
     struct gyre_coro *self = coro_current();
-    struct worker *worker;
 
     if (!self)
         return;
@@ -180,9 +197,7 @@ void gyre_preempt_on(void)
     atomic_signal_fence(memory_order_seq_cst);
     if (--self->sections)
         return;
-    worker = worker_current();
-    if (unlikely(atomic_load_explicit(&worker->preempt.pending, memory_order_relaxed)))
-        gyre_tick_retry(worker);
+    catch_up(self, (uintptr_t)__builtin_frame_address(0) + sizeof(uintptr_t));
 }
 
 /* By libgyre-preempt. A lock that one coroutine takes and another releases must not leave the
@@ -200,6 +215,9 @@ void gyre_preempt_lock_released(void)
 {
     struct gyre_coro *self = coro_current();
 
-    if (self && self->locks && self->locks < UINT16_MAX)
-        self->locks--;
+    if (!self || !self->locks || self->locks == UINT16_MAX)
+        return;
+    self->locks--;
+    if (!self->locks && !self->sections)
+        catch_up(self, (uintptr_t)__builtin_frame_address(0) + sizeof(uintptr_t));
 }

@@ -90,7 +90,7 @@ struct preemption {
     _Atomic(uint64_t) ticks, heard; /* signals of the timer; of any kind */
     _Atomic(uint64_t) preempted, confirmed, gave_way, rescued, times_stuck;
     _Atomic(uint64_t) refused[GYRE_REFUSAL_COUNT];
-    _Atomic(struct text_map *) reading; /* the map that the handler looks at */
+    _Atomic(struct text_map *) reading, reading_call; /* maps that handler and gate_call look at */
 
     /* The watchdog's. */
     uint64_t watched; /* the progress at its last look */
@@ -166,6 +166,10 @@ bool gyre_gate_may_walk(const struct gyre_coro *coro, const ucontext_t *context)
 
 /* GATE_OPEN, or the enum gyre_refusal; in the handler, on the worker's thread. */
 int gyre_gate(struct worker *worker, struct gyre_coro *coro, const ucontext_t *context);
+
+/* The same where the runtime was called and is about to return: frame is what its caller's return
+ * address is stored at, or below. */
+bool gyre_gate_call(struct worker *worker, struct gyre_coro *coro, uintptr_t frame);
 
 /* Whether neither the interrupted instruction nor its callers are the runtime's. */
 bool gyre_gate_outside_runtime(struct worker *worker, struct gyre_coro *coro,

@@ -82,7 +82,10 @@ static const char *why_cooperative(const struct text_map *map)
 static bool is_read(const struct gyre_runtime *runtime, const struct text_map *map)
 {
     for (unsigned i = 0; i < runtime->worker_count; i++)
-        if (atomic_load_explicit(&runtime->workers[i].preempt.reading, memory_order_seq_cst) == map)
+        if (atomic_load_explicit(&runtime->workers[i].preempt.reading, memory_order_seq_cst) ==
+                map ||
+            atomic_load_explicit(&runtime->workers[i].preempt.reading_call, memory_order_seq_cst) ==
+                map)
             return true;
     return false;
 }
