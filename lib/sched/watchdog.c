@@ -198,7 +198,7 @@ static int64_t look(struct gyre_runtime *runtime)
             preempt_count_one(&preempt->ticks);
         if (!asleep && next < 0)
             next = WATCHDOG_PATIENCE;
-        if (asleep || progress != preempt->watched) {
+        if (asleep || progress != preempt->watched || !preempt->since) {
             preempt->watched = progress;
             preempt->since = now;
             set_stuck(runtime, worker, false);
