@@ -518,7 +518,7 @@ Test(switch, unwinding_ends_at_the_entry)
         cr_assert(trace_count >= TRACE_DEPTH + 3 && trace_count <= TRACE_DEPTH + 7, "%d frames",
                   trace_count);
 #ifndef GYRE_SWITCH_UCONTEXT
-        cr_assert((uintptr_t)trace[trace_count - 1] - (uintptr_t)gyre_switch_start < 32);
+        cr_assert((uintptr_t)trace[trace_count - 1] - (uintptr_t)gyre_switch_start < 96);
 #endif
     }
     finish(&c);
