@@ -16,21 +16,19 @@ static inline bool signal_has_handler(const struct sigaction *action)
 }
 
 /*
- * Whether our handler, whose local `here` is, was called by the one that it passes a signal on to,
- * with its own local at `passing`, rather than by the kernel: deeper on the same stack. (That one
- * need not return: a program may leave it by siglongjmp.)
- */
-static inline bool signal_is_called_back(const void *passing, const void *here)
-{
-    return passing && here < passing && (const char *)passing - (const char *)here < 16384;
-}
-
-/*
  * Calls it as the kernel would have: with the mask that context was interrupted with, its own and
  * the signal added, as its SA_RESETHAND and SA_NODEFER say. In a handler of that signal. action is
  * changed by SA_RESETHAND.
  */
 void gyre_signal_pass_on(int signal, siginfo_t *info, ucontext_t *context,
                          struct sigaction *action);
+
+/*
+ * The same, once: a handler that the program installed over ours in an earlier run, and that is the
+ * one before ours now, calls ours back; then this does nothing, and returns false. frame is the
+ * handler's own __builtin_frame_address(0). False also where there is no handler.
+ */
+bool gyre_signal_pass_on_once(int signal, siginfo_t *info, ucontext_t *context,
+                              struct sigaction *action, const void *frame);
 
 #endif

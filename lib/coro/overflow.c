@@ -39,7 +39,6 @@ static _Thread_local struct {
     char *mapping; /* NULL: the thread's own stack is used */
     size_t size;
     stack_t before;
-    const void *passing_on;
 } own;
 
 _Thread_local sigjmp_buf *gyre_recovery;
@@ -83,13 +82,10 @@ static void handle(int signal, siginfo_t *info, void *context)
         gyre_backtrace_print(2); /* without this function and the kernel's trampoline */
         abort();
     }
-    if (signal_is_called_back(own.passing_on, &saved)) {
-        /* One that was installed over ours in an earlier run, and is `previous` now, calls us. */
-        sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-    } else if (signal_has_handler(action)) {
-        own.passing_on = &saved;
-        gyre_signal_pass_on(signal, info, context, action);
-        own.passing_on = NULL;
+    if (signal_has_handler(action)) {
+        /* Not again: the fault stays unhandled. */
+        if (!gyre_signal_pass_on_once(signal, info, context, action, __builtin_frame_address(0)))
+            sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     } else if (info->si_code > 0) {
         sigaction(signal, action, NULL); /* the instruction faults again */
     } else if (action->sa_handler == SIG_DFL) {

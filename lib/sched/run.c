@@ -556,6 +556,9 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
     result = gyre_overflow_install(&runtime->stacks, report_overflow);
     if (!result)
         result = gyre_preempt_start(runtime);
+    if (result)
+        gyre_message("cannot start: the signal handlers, or the map of the process's code: %s",
+                     strerror(-result));
     if (!result) {
         result = run(runtime, call, debug);
         if (debug.preempt)

@@ -40,7 +40,6 @@ enum { RETRY_FIRST = 30000, RETRY_NEXT = 60000, RETRY_SOON = 50000 };
 static char tick_cookie, retry_cookie, serve_cookie, report_cookie;
 
 static struct sigaction previous;
-static _Thread_local const void *passing_on;
 
 static void arm_retry(struct preemption *preempt, long after)
 {
@@ -213,12 +212,7 @@ static void handle(int signal, siginfo_t *info, void *context)
     __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(1ull << 18));
 #endif
     if (!cookie) {
-        /* One that was installed over ours, in an earlier run, calls us: it is not called again. */
-        if (signal_has_handler(&previous) && !signal_is_called_back(passing_on, &saved)) {
-            passing_on = &saved;
-            gyre_signal_pass_on(signal, info, context, &previous);
-            passing_on = NULL;
-        }
+        gyre_signal_pass_on_once(signal, info, context, &previous, __builtin_frame_address(0));
     } else if (worker) {
         on_signal(worker, cookie, context, !gyre_overflow_on_signal_stack(&saved));
     }

@@ -134,6 +134,7 @@ static void check_handler(struct gyre_runtime *runtime, struct worker *worker, i
     for (unsigned i = 0; i < runtime->worker_count; i++)
         gyre_tick_silence(&runtime->workers[i]);
     gyre_preempt_lost(runtime);
+    runtime->mode_told = true;
     gyre_message("the program has replaced the handler of SIGURG: no coroutine is interrupted any "
                  "more; install yours before gyre_run, which passes signals on to it");
 }

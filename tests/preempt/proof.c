@@ -96,12 +96,18 @@ static gyre_handle enter(void)
     return handle;
 }
 
+/* From here on it may be interrupted: an end of a section or a lock makes up for the tick. */
+static void end_window(void)
+{
+    atomic_store(&proof_shared->inside, false);
+}
+
 /* What was wrong with the intruder. */
 static int leave(gyre_handle handle)
 {
     int result = -1;
 
-    atomic_store(&proof_shared->inside, false);
+    end_window();
     return gyre_join(handle, &result) ? -1 : result;
 }
 
@@ -266,6 +272,7 @@ static int in_section(void)
     before = counter;
     interrupt_here();
     counter = before + 1;
+    end_window();
     gyre_preempt_on();
     return leave(handle) || count_one() != before + 3;
 }
@@ -322,6 +329,7 @@ static int with_lock(void)
 
     pthread_mutex_lock(&mutex);
     interrupt_here();
+    end_window();
     pthread_mutex_unlock(&mutex);
     return leave(handle);
 }

@@ -509,14 +509,30 @@ static int check_for_a_while(void *ended)
     return 0;
 }
 
-Test(checkpoint, never_gives_way_when_preemption_is_off)
+static int raise_flag(void *flag)
+{
+    atomic_store((atomic_int *)flag, 1);
+    return 0;
+}
+
+static int check_until_another_ran(void *unused)
+{
+    atomic_int flag = 0;
+
+    (void)unused;
+    EXPECT_EQ(gyre_go(raise_flag, &flag), 0);
+    while (!atomic_load(&flag))
+        EXPECT_EQ(gyre_checkpoint(), 0);
+    return 0;
+}
+
+Test(checkpoint, gives_way_where_nothing_is_interrupted)
 {
     struct gyre_options options = GYRE_OPTIONS_INIT;
-    unsigned long turns = 1; /* while it began */
 
     options.workers = 1;
     options.quantum = -1;
-    cr_assert_eq(gyre_run_options(check_for_a_while, &turns, &options), 0);
+    cr_assert_eq(gyre_run_options(check_until_another_ran, NULL, &options), 0);
     cr_assert_eq(failed_expectations, 0);
 }
 

@@ -153,9 +153,11 @@ INSIDE(sleep, a_sleeper_whose_callback_was_late_is_as_new)
     gyre_sleeper_init(&sleeper, coro_current(), INT64_MAX);
     sleeper_start(worker_current(), &sleeper);
     EXPECT(gyre_wheel_stop(&sleeper.timer));
+    atomic_store(&coro_current()->wait, WAIT_INTERRUPTED);
     sleeper.timer.fire(&sleeper.timer); /* as the wheel does: nobody waits any more */
     EXPECT(atomic_load(&sleeper.fired));
     gyre_sleeper_retire(&sleeper);
     EXPECT(!atomic_load(&sleeper.fired));
+    EXPECT(!wait_finish(coro_current()));
     return 0;
 }
