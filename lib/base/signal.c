@@ -6,7 +6,7 @@
 /* What the kernel knows of a mask: it fills in no more of a context's. */
 enum { KERNEL_MASK = 64 / 8 };
 
-void gyre_signal_pass_on(int signal, siginfo_t *info, ucontext_t *context, struct sigaction *action)
+static void call(int signal, siginfo_t *info, ucontext_t *context, struct sigaction *action)
 {
     struct sigaction called = *action;
     sigset_t before, mask;
@@ -40,8 +40,8 @@ static bool is_called_back(const void *frame, const siginfo_t *info, const void 
 #endif
 }
 
-bool gyre_signal_pass_on_once(int signal, siginfo_t *info, ucontext_t *context,
-                              struct sigaction *action, const void *frame)
+bool gyre_signal_pass_on(int signal, siginfo_t *info, ucontext_t *context, struct sigaction *action,
+                         const void *frame)
 {
     /* A handler may be left by siglongjmp: so this alone says nothing. */
     static _Thread_local bool passing;
@@ -49,7 +49,7 @@ bool gyre_signal_pass_on_once(int signal, siginfo_t *info, ucontext_t *context,
     if (!signal_has_handler(action) || (is_called_back(frame, info, context) && passing))
         return false;
     passing = true;
-    gyre_signal_pass_on(signal, info, context, action);
+    call(signal, info, context, action);
     passing = false;
     return true;
 }

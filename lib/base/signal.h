@@ -17,18 +17,13 @@ static inline bool signal_has_handler(const struct sigaction *action)
 
 /*
  * Calls it as the kernel would have: with the mask that context was interrupted with, its own and
- * the signal added, as its SA_RESETHAND and SA_NODEFER say. In a handler of that signal. action is
- * changed by SA_RESETHAND.
+ * the signal added, as its SA_RESETHAND (which changes action) and SA_NODEFER say. In a handler of
+ * that signal, whose __builtin_frame_address(0) is frame.
+ *
+ * False, and nothing was done: there is none; or it is one that the program installed over ours in
+ * an earlier run, and that called ours back.
  */
-void gyre_signal_pass_on(int signal, siginfo_t *info, ucontext_t *context,
-                         struct sigaction *action);
-
-/*
- * The same, once: a handler that the program installed over ours in an earlier run, and that is the
- * one before ours now, calls ours back; then this does nothing, and returns false. frame is the
- * handler's own __builtin_frame_address(0). False also where there is no handler.
- */
-bool gyre_signal_pass_on_once(int signal, siginfo_t *info, ucontext_t *context,
-                              struct sigaction *action, const void *frame);
+bool gyre_signal_pass_on(int signal, siginfo_t *info, ucontext_t *context, struct sigaction *action,
+                         const void *frame);
 
 #endif

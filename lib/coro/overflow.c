@@ -84,7 +84,7 @@ static void handle(int signal, siginfo_t *info, void *context)
     }
     if (signal_has_handler(action)) {
         /* Not again: the fault stays unhandled. */
-        if (!gyre_signal_pass_on_once(signal, info, context, action, __builtin_frame_address(0)))
+        if (!gyre_signal_pass_on(signal, info, context, action, __builtin_frame_address(0)))
             sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     } else if (info->si_code > 0) {
         sigaction(signal, action, NULL); /* the instruction faults again */

@@ -212,7 +212,7 @@ static void handle(int signal, siginfo_t *info, void *context)
     __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(1ull << 18));
 #endif
     if (!cookie) {
-        gyre_signal_pass_on_once(signal, info, context, &previous, __builtin_frame_address(0));
+        gyre_signal_pass_on(signal, info, context, &previous, __builtin_frame_address(0));
     } else if (worker) {
         on_signal(worker, cookie, context, !gyre_overflow_on_signal_stack(&saved));
     }
