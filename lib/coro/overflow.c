@@ -12,6 +12,7 @@
 #include "base/panic.h"
 #include "base/recover.h"
 #include "base/signal.h"
+#include "coro/preempt.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -43,21 +44,9 @@ static _Thread_local struct {
 
 _Thread_local sigjmp_buf *gyre_recovery;
 
-static uintptr_t stack_pointer(const ucontext_t *context)
-{
-#if defined(__x86_64__)
-    return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
-#elif defined(__aarch64__)
-    return (uintptr_t)context->uc_mcontext.sp;
-#else
-    (void)context;
-    return 0;
-#endif
-}
-
 static bool is_overflow(void *address, const ucontext_t *context, struct stack_block **block)
 {
-    uintptr_t at = (uintptr_t)address, sp = stack_pointer(context), low;
+    uintptr_t at = (uintptr_t)address, sp = preempt_sp(context), low;
     size_t size;
 
     if (!watched || !gyre_stack_owns(watched, address, block))
