@@ -163,15 +163,18 @@ struct gyre_coro *gyre_preempt_pick(struct worker *worker, bool polled)
 static void catch_up(struct gyre_coro *self, uintptr_t frame)
 {
     struct worker *worker = worker_current();
+    int saved;
 
     if (likely(!atomic_load_explicit(&worker->preempt.pending, memory_order_relaxed)))
         return;
-    if (!gyre_gate_call(worker, self, frame)) {
+    saved = errno;
+    if (gyre_gate_call(worker, self, frame)) {
+        preempt_count_one(&worker->preempt.preempted);
+        gyre_preempt_here();
+    } else {
         gyre_tick_retry(worker);
-        return;
     }
-    preempt_count_one(&worker->preempt.preempted);
-    gyre_preempt_here();
+    errno = saved;
 }
 
 void gyre_preempt_off(void)

@@ -4,7 +4,7 @@
  * A worker that runs and whose progress stands still for WATCHDOG_PATIENCE is stuck: in a plain
  * read(2), in a library, in a section that is not interrupted. Its submissions and its cancel
  * messages only its own thread can see to: the watchdog sends it a signal, whose handler does
- * (preempt.c); but only when there are any, for a signal may break off what the thread sleeps in.
+ * (tick.c); but only when there are any, for a signal may break off what the thread sleeps in.
  * What others can do they do at their polls, while any worker is stuck: reap its ring under its
  * reap lock, fire its timers under their lock, take its just-woken coroutine. They look when
  * the watchdog wakes one of them, or when they poll anyway. Its deque, FIFO and injection queue are
