@@ -518,6 +518,8 @@ static void tidy(struct painter *painter)
     struct text_range *ranges = painter->ranges;
     size_t kept = 0;
 
+    if (!painter->count)
+        return;
     qsort(ranges, painter->count, sizeof *ranges, compare_ranges);
     for (size_t i = 0; i < painter->count; i++) {
         if (ranges[i].low == ranges[i].high)

@@ -90,27 +90,33 @@ static inline bool is_done(gyre_once *once)
     return likely(atomic_load_explicit(sync_word(&once->state), memory_order_acquire) == DONE);
 }
 
-/* CALLS_PROGRAM without its noinline: the header has these in line as well. */
-#define INLINE_CALLS_PROGRAM __attribute__((section("gyre_entry")))
-
-INLINE_CALLS_PROGRAM int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
+/* Called in tail position, so that no other function of gyre is below the program's. */
+CALLS_PROGRAM static int run(gyre_once *once, gyre_fn fn, void *arg)
 {
-    if (!is_done(once) && begin(once, "gyre_once_do")) {
-        int result = once->result = fn(arg);
+    int result = once->result = fn(arg);
 
-        finish(once);
-        return result;
-    }
+    finish(once);
+    return result;
+}
+
+CALLS_PROGRAM static void *run_make(gyre_once *once, void *(*make)(void *arg), void *arg)
+{
+    void *value = once->value = make(arg);
+
+    finish(once);
+    return value;
+}
+
+int gyre_once_do(gyre_once *once, gyre_fn fn, void *arg)
+{
+    if (!is_done(once) && begin(once, "gyre_once_do"))
+        return run(once, fn, arg);
     return once->result;
 }
 
-INLINE_CALLS_PROGRAM void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
+void *gyre_once_value(gyre_once *once, void *(*make)(void *arg), void *arg)
 {
-    if (!is_done(once) && begin(once, "gyre_once_value")) {
-        void *value = once->value = make(arg);
-
-        finish(once);
-        return value;
-    }
+    if (!is_done(once) && begin(once, "gyre_once_value"))
+        return run_make(once, make, arg);
     return once->value;
 }

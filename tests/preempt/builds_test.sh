@@ -46,7 +46,7 @@ for compiler in gcc clang; do
         "-O2 -fno-asynchronous-unwind-tables -fno-unwind-tables -fomit-frame-pointer" \
         "-Os -ffunction-sections -Wl,--gc-sections" "-O2 -fcf-protection=full" \
         "-O2 -Wl,-z,noseparate-code" "-O2 -Wl,-z,now,-z,relro" "-O2 -fPIE -pie -s" \
-        "-O2 -fuse-ld=gold" "-O2 -fuse-ld=lld"; do
+        "-O2 -fuse-ld=gold"; do
         # shellcheck disable=SC2086
         build "$compiler static $options" asynchronous "$static" $compiler $options
     done

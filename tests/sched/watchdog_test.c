@@ -456,6 +456,7 @@ BESIDE_STUCK(helped, a_wake_that_a_helper_reaped)
 /* --- reports -----------------------------------------------------------------------------------
  */
 
+#ifdef PREEMPT_SIGNALS
 static int hold_for_a_while(void *unused)
 {
     (void)unused;
@@ -476,7 +477,6 @@ static int be_reported(void *unused)
     return gyre_join(handle, NULL);
 }
 
-#ifdef PREEMPT_SIGNALS
 Test(report, names_who_holds_a_worker_and_where, .timeout = 30)
 {
     unsigned long id;
