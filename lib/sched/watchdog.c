@@ -144,6 +144,9 @@ static void tell_mode(struct gyre_runtime *runtime, struct worker *worker, int64
 {
     const char *mode = atomic_load_explicit(&runtime->cooperative, memory_order_relaxed);
 
+#ifndef PREEMPT_SIGNALS
+    return; /* who builds with a sanitizer knows */
+#endif
     if (!mode || silent < TELL_AFTER || runtime->mode_told || runtime->options.quantum < 0)
         return;
     runtime->mode_told = true;

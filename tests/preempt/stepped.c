@@ -9,11 +9,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#pragma GCC optimize("O0")
-#define NOT_OPTIMISED __attribute__((noinline))
 #ifdef __clang__
 #pragma clang optimize off
+#else
+#pragma GCC optimize("O0")
 #endif
+#define NOT_OPTIMISED __attribute__((noinline))
 
 uint64_t stepped_square(uint64_t n);
 uint64_t stepped_loop(uint64_t count);

@@ -152,6 +152,7 @@ static int read_until_cancelled(void *fd)
     return 0;
 }
 
+#ifdef PREEMPT_SIGNALS
 BESIDE_STUCK(stuck, operations_are_cancelled)
 {
     int never[2];
@@ -180,6 +181,7 @@ BESIDE_STUCK(stuck, operations_are_cancelled)
     close_gate();
     return 0;
 }
+#endif
 
 /* The read was not submitted when the next one took hold of the worker. */
 static int read_then_let_go(void *fd)
@@ -203,6 +205,7 @@ static int begin_read_and_hold(void *fd)
     return 0;
 }
 
+#ifdef PREEMPT_SIGNALS
 BESIDE_STUCK(stuck, what_was_not_submitted_is)
 {
     int ready[2];
@@ -216,6 +219,7 @@ BESIDE_STUCK(stuck, what_was_not_submitted_is)
     close_gate();
     return 0;
 }
+#endif
 
 static int receive(void *receiver)
 {
