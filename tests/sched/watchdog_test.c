@@ -142,6 +142,7 @@ BESIDE_STUCK(stuck, timers_fire)
     return 0;
 }
 
+#ifdef PREEMPT_SIGNALS
 static int read_until_cancelled(void *fd)
 {
     char byte;
@@ -152,7 +153,6 @@ static int read_until_cancelled(void *fd)
     return 0;
 }
 
-#ifdef PREEMPT_SIGNALS
 BESIDE_STUCK(stuck, operations_are_cancelled)
 {
     int never[2];
@@ -193,6 +193,7 @@ static int read_then_let_go(void *fd)
     return 0;
 }
 
+#ifdef PREEMPT_SIGNALS
 static int begin_read_and_hold(void *fd)
 {
     gyre_handle reader, holder;
@@ -205,7 +206,6 @@ static int begin_read_and_hold(void *fd)
     return 0;
 }
 
-#ifdef PREEMPT_SIGNALS
 BESIDE_STUCK(stuck, what_was_not_submitted_is)
 {
     int ready[2];
