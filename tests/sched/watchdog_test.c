@@ -183,6 +183,7 @@ BESIDE_STUCK(stuck, operations_are_cancelled)
 }
 #endif
 
+#ifdef PREEMPT_SIGNALS
 /* The read was not submitted when the next one took hold of the worker. */
 static int read_then_let_go(void *fd)
 {
@@ -193,7 +194,6 @@ static int read_then_let_go(void *fd)
     return 0;
 }
 
-#ifdef PREEMPT_SIGNALS
 static int begin_read_and_hold(void *fd)
 {
     gyre_handle reader, holder;
