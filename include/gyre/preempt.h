@@ -18,8 +18,8 @@
  * - System calls return EINTR no more often than under any profiler: the handler is installed with
  *   SA_RESTART, and a thread that sleeps gets no ticks.
  * - A program that locks pthread mutexes or stdio streams links libgyre-preempt (pkg-config
- *   gyre-preempt), which counts the locks that a coroutine holds. Without it a program that uses
- * such locks in its own code, or in a library outside the C library, is not interrupted at all.
+ *   gyre-preempt), which counts the locks that a coroutine holds. Without it a program that has
+ *   such locks in its own code, or in a library outside the C library, is not interrupted at all.
  *
  * Under a sanitizer, valgrind, a static C library, and on a processor without the code for it,
  * nothing is interrupted: there gyre_checkpoint, and the calls that may park, give way.
@@ -47,7 +47,7 @@ GYRE_API void gyre_preempt_on(void);
  * A function that is not interrupted, nor what it calls: for code bound to its thread, or that must
  * not be split. `GYRE_NO_PREEMPT static int next_number(void) {...}`. Costs nothing at run time. It
  * is not inlined, and its last call is no jump. In the program and in libraries that
- * gyre_preempt_allow named.
+ * gyre_preempt_allow named; not for C++'s templates, where g++ ignores it.
  */
 /* A section for each, or g++ could not put inline and other functions into one. */
 #define GYRE_NO_PREEMPT_SECTION_ section("gyre_no_preempt." GYRE_STRING(__COUNTER__))

@@ -2,8 +2,8 @@
  * The gate: may this coroutine be interrupted at this instruction? docs/preemption.md tells for
  * each condition what goes wrong without it, and which test shows that.
  *
- * All runs in a signal handler. What it reads of the coroutine and the worker belongs to the
- * interrupted thread, which stands still.
+ * All but gyre_gate_call runs in a signal handler. What it reads of the coroutine and the worker
+ * belongs to the interrupted thread, which stands still.
  *
  * Callers. A function of a library somewhere up the stack (qsort, pthread_once, the dynamic linker)
  * may hold locks, or be half-way through its data. Each word from the stack pointer to the

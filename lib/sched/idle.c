@@ -86,14 +86,17 @@ static struct gyre_coro *steal_fifo(struct worker *worker, struct worker *victim
     return count ? container_of(links[0], struct gyre_coro, link.fifo) : NULL;
 }
 
-static struct gyre_coro *steal_deque(struct worker *worker, struct worker *victim)
+static void keep(struct worker *worker, struct gyre_coro *coro)
 {
-    size_t available = deque_count(&victim->deque);
-    size_t wanted = (available + 1) / 2;
+    if (unlikely(deque_push(&worker->deque, coro)))
+        fifo_push(&worker->fifo, &coro->link.fifo);
+}
+
+/* Up to wanted of them: returns the first, keeps the others. */
+static struct gyre_coro *steal_deque(struct worker *worker, struct worker *victim, size_t wanted)
+{
     struct gyre_coro *first = NULL;
 
-    if (wanted > STEAL_MAX)
-        wanted = STEAL_MAX;
     for (size_t i = 0; i < wanted; i++) {
         void *item = gyre_deque_steal(&victim->deque);
 
@@ -101,10 +104,17 @@ static struct gyre_coro *steal_deque(struct worker *worker, struct worker *victi
             break;
         if (!first)
             first = item;
-        else if (unlikely(deque_push(&worker->deque, item)))
-            fifo_push(&worker->fifo, &((struct gyre_coro *)item)->link.fifo);
+        else
+            keep(worker, item);
     }
     return first;
+}
+
+static struct gyre_coro *steal_half(struct worker *worker, struct worker *victim)
+{
+    size_t half = (deque_count(&victim->deque) + 1) / 2;
+
+    return steal_deque(worker, victim, half < STEAL_MAX ? half : STEAL_MAX);
 }
 
 static struct gyre_coro *steal_injected(struct worker *victim)
@@ -134,7 +144,7 @@ static struct gyre_coro *steal_slot(struct worker *victim)
 
 static struct gyre_coro *steal_from(struct worker *worker, struct worker *victim, bool last_round)
 {
-    struct gyre_coro *coro = steal_deque(worker, victim);
+    struct gyre_coro *coro = steal_half(worker, victim);
 
     if (!coro)
         coro = steal_fifo(worker, victim);
@@ -155,22 +165,6 @@ static size_t load_of(struct worker *worker)
     return deque_count(&worker->deque) + fifo_count(&worker->fifo) + computing(worker);
 }
 
-static size_t take_over(struct worker *worker, struct worker *victim, size_t wanted)
-{
-    size_t taken = 0;
-
-    while (taken < wanted) {
-        void *item = gyre_deque_steal(&victim->deque);
-
-        if (!item || item == DEQUE_RETRY)
-            break;
-        if (unlikely(deque_push(&worker->deque, item)))
-            fifo_push(&worker->fifo, &((struct gyre_coro *)item)->link.fifo);
-        taken++;
-    }
-    return taken;
-}
-
 void gyre_idle_balance(struct worker *worker)
 {
     struct gyre_runtime *runtime = gyre_runtime_instance;
@@ -180,10 +174,16 @@ void gyre_idle_balance(struct worker *worker)
         struct worker *victim = &runtime->workers[(worker->index + i) % runtime->worker_count];
         size_t others = load_of(victim) + 1; /* it runs one besides, this worker none */
 
+        struct gyre_coro *coro;
+
         /* Where fewer compute there, the crowd is one that parks soon. */
-        if (others >= own + 2 && computing(victim) >= computing(worker) &&
-            take_over(worker, victim, (others - own) / 2))
+        if (others < own + 2 || computing(victim) < computing(worker))
+            continue;
+        coro = steal_deque(worker, victim, (others - own) / 2);
+        if (coro) {
+            keep(worker, coro);
             return;
+        }
     }
 }
 

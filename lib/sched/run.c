@@ -45,7 +45,7 @@ struct main_call {
 static atomic_bool runtime_taken;
 
 /* The only waits of threads that are not workers. */
-static void futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout)
+void gyre_run_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout)
 {
     struct timespec time = {timeout / GYRE_SECOND, timeout % GYRE_SECOND};
 
@@ -105,7 +105,7 @@ static void wait_reported(struct gyre_runtime *runtime, unsigned count)
 
     /* Acquire: what the threads did before they reported is seen. */
     while ((reported = atomic_load_explicit(&runtime->reported, memory_order_acquire)) < count)
-        futex_wait(&runtime->reported, reported, -1);
+        gyre_run_futex_wait(&runtime->reported, reported, -1);
 }
 
 static void report_and_wait(struct gyre_runtime *runtime, uint32_t go)
@@ -114,7 +114,7 @@ static void report_and_wait(struct gyre_runtime *runtime, uint32_t go)
     atomic_fetch_add_explicit(&runtime->reported, 1, memory_order_release);
     futex_wake(&runtime->reported);
     while (atomic_load_explicit(&runtime->go, memory_order_acquire) == go)
-        futex_wait(&runtime->go, go, -1);
+        gyre_run_futex_wait(&runtime->go, go, -1);
 }
 
 static void *worker_thread(void *argument)

@@ -21,10 +21,7 @@
 #include "base/panic.h"
 #include "sched/pick.h"
 
-#include <linux/futex.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { QUIET_LOOKS = 2 };
 
@@ -221,13 +218,6 @@ static bool all_sleep(struct gyre_runtime *runtime)
     return true;
 }
 
-static void futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout)
-{
-    struct timespec time = {timeout / GYRE_SECOND, timeout % GYRE_SECOND};
-
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout < 0 ? NULL : &time, NULL, 0);
-}
-
 void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_t timeout)
 {
     int64_t next = look(runtime);
@@ -245,7 +235,7 @@ void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_
             next = 0;
     }
     if (next)
-        futex_wait(&runtime->attention, attention, next);
+        gyre_run_futex_wait(&runtime->attention, attention, next);
     atomic_store_explicit(&runtime->watchdog, WATCHDOG_LOOKING, memory_order_relaxed);
 }
 

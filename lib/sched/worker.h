@@ -229,6 +229,10 @@ void gyre_ready_new(struct worker *worker, struct gyre_coro *coro);
 /* run.c: makes the thread that waits in gyre_run look. From any thread. */
 void gyre_run_attend(struct gyre_runtime *runtime);
 
+/* Waits while *word is value, for timeout nanoseconds (negative: for ever), or less. By no worker.
+ */
+void gyre_run_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout);
+
 /* idle.c */
 void gyre_wake_one(void); /* work was queued: one sleeper, unless one searches */
 void gyre_worker_notify(struct worker *worker); /* something for this worker: wake it if asleep */
