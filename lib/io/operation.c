@@ -287,3 +287,19 @@ int gyre_operation_wait(struct operation *operation)
     atomic_store_explicit(&self->wait, WAIT_NONE, memory_order_relaxed);
     return map_result(operation, mine->result);
 }
+
+int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prepare,
+                       const void *argument)
+{
+    struct operation operation = {0};
+    int result;
+
+    do {
+        result = gyre_operation_begin(&operation, call, fd == AT_FDCWD ? -1 : fd, flags);
+        if (unlikely(result))
+            return result;
+        prepare(operation.sqe, argument);
+        result = gyre_operation_wait(&operation);
+    } while (unlikely(result == OPERATION_AGAIN));
+    return result;
+}

@@ -29,6 +29,8 @@
 #include "io/descriptor.h"
 #include "sched/park.h"
 
+#include <fcntl.h>
+
 /* No errno: submit the same once more (a cancel that was meant for another, a signal). */
 #define OPERATION_AGAIN (-4096)
 
@@ -53,6 +55,15 @@ struct operation {
  */
 int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags);
 int gyre_operation_wait(struct operation *operation);
+
+/*
+ * All of it, for what needs no more than an entry: prepare fills it in, again for each
+ * OPERATION_AGAIN. fd is AT_FDCWD or -1 where no descriptor counts as used. Returns the kernel's
+ * result or what begin returns.
+ */
+typedef void (*prepare_fn)(struct io_uring_sqe *sqe, const void *argument);
+int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prepare,
+                       const void *argument);
 
 /* Waits while the kernel frees the number, so that a look at users tells about the next file. */
 void gyre_descriptor_await_release(struct descriptor *descriptor);

@@ -54,6 +54,11 @@ struct ring {
 int gyre_ring_init(struct ring *ring, unsigned entries);
 void gyre_ring_destroy(struct ring *ring);
 
+/* Whether the kernel has this IORING_OP_*, but for those of the mask: for tests, a bit each, to be
+ * set before any ring is. False before the first ring. */
+bool gyre_ring_supports(unsigned operation);
+extern uint64_t gyre_ring_masked[4];
+
 /* Why io_uring_setup gave this error, and what to do about it: prints the message. */
 void gyre_ring_explain(int error);
 

@@ -53,6 +53,32 @@ static int setup(struct ring *ring, unsigned entries)
     return error;
 }
 
+uint64_t gyre_ring_masked[PROBE_OPERATIONS / 64];
+
+/* The same on every ring of a process: each worker may write it, all write alike. */
+static _Atomic(uint64_t) supported[PROBE_OPERATIONS / 64];
+
+bool gyre_ring_supports(unsigned operation)
+{
+    return operation < PROBE_OPERATIONS &&
+           atomic_load_explicit(&supported[operation / 64], memory_order_relaxed) >>
+                   (operation % 64) &
+               1;
+}
+
+static void note_operations(const struct io_uring_probe *probe)
+{
+    for (unsigned word = 0; word < ARRAY_SIZE(supported); word++) {
+        uint64_t bits = 0;
+
+        for (unsigned i = 0; i < 64; i++)
+            bits |= (uint64_t) !!io_uring_opcode_supported(probe, (int)(word * 64 + i)) << i;
+        /* Relaxed: threads started earlier look at it only after the start's futexes. */
+        atomic_store_explicit(&supported[word], bits & ~gyre_ring_masked[word],
+                              memory_order_relaxed);
+    }
+}
+
 static int check_operations(struct ring *ring)
 {
     struct io_uring_probe *probe = calloc(1, sizeof *probe + PROBE_OPERATIONS * sizeof *probe->ops);
@@ -65,6 +91,8 @@ static int check_operations(struct ring *ring)
     for (size_t i = 0; i < ARRAY_SIZE(needed_operations) && !error; i++)
         if (!io_uring_opcode_supported(probe, needed_operations[i]))
             error = -EINVAL;
+    if (!error)
+        note_operations(probe);
     free(probe);
     return error;
 }

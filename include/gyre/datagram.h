@@ -1,0 +1,84 @@
+/*
+ * gyre/datagram.h - UDP, and messages with addresses and ancillary data on any socket.
+ *
+ * Sockets are plain descriptors, close-on-exec; addresses as in gyre/net.h, names included. Only
+ * from a coroutine, but for what is said otherwise; all that send and receive park, with the errors
+ * of gyre/io.h. MSG_NOSIGNAL is implied; MSG_DONTWAIT gives -EAGAIN instead of parking.
+ */
+#ifndef GYRE_DATAGRAM_H
+#define GYRE_DATAGRAM_H
+
+#include <gyre/base.h>
+
+#include <sys/socket.h>
+
+GYRE_BEGIN_DECLS
+
+enum {
+    GYRE_UDP_REUSEPORT = 1 << 0, /* several sockets, or processes, share the port */
+    GYRE_UDP_V6ONLY = 1 << 1,
+    GYRE_UDP_BROADCAST = 1 << 2,
+    GYRE_UDP_GRO = 1 << 3, /* the kernel may join datagrams of a flow: see gyre_recv_segments */
+    GYRE_UDP_PACKET_INFO = 1 << 4 /* the address each was sent to comes as ancillary data */
+};
+
+/* A socket bound to address ("host:port", ":port" for all of both families). flags: GYRE_UDP_*.
+ * Returns the descriptor or -errno. Go: net.ListenPacket. */
+GYRE_API int gyre_udp_bind(const char *address, unsigned flags);
+/* A socket that sends to, and receives from, address alone: for gyre_read and gyre_write;
+ * -ECONNREFUSED when the peer's kernel says so. Go: net.Dial("udp", ...). */
+GYRE_API int gyre_udp_dial(const char *address);
+
+/* A peer's address, as the kernel has it. */
+struct gyre_address {
+    struct sockaddr_storage storage;
+    socklen_t length;
+};
+
+/* From text, and back ("192.0.2.1:53", "[::1]:53"; a Unix socket's is its path). No names:
+ * -EADDRNOTAVAIL. parse: 0, -EINVAL. format: the length, -ENOSPC. Never park; from any thread. Go:
+ * netip.ParseAddrPort. */
+GYRE_API int gyre_address_from(struct gyre_address *address, const char *text);
+GYRE_API int gyre_address_text(const struct gyre_address *address, char *text, size_t size);
+/* Whether they are the same host and port (or path): nonzero. */
+GYRE_API int gyre_address_equal(const struct gyre_address *a, const struct gyre_address *b);
+
+/*
+ * sendto(2): one datagram of size bytes; size, or -errno (-EMSGSIZE). recvfrom(2): the next one, up
+ * to size bytes: its length (of what fitted, with MSG_TRUNC its whole length); from may be NULL.
+ * Go: PacketConn.WriteTo, ReadFrom.
+ */
+GYRE_API ssize_t gyre_sendto(int fd, const void *buffer, size_t size, int flags,
+                             const struct gyre_address *to);
+GYRE_API ssize_t gyre_recvfrom(int fd, void *buffer, size_t size, int flags,
+                               struct gyre_address *from);
+
+/* sendmsg(2) and recvmsg(2), with pieces, addresses, ancillary data and flags as there. */
+GYRE_API ssize_t gyre_sendmsg(int fd, const struct msghdr *message, int flags);
+GYRE_API ssize_t gyre_recvmsg(int fd, struct msghdr *message, int flags);
+
+/*
+ * Several datagrams of one flow in one call: buffer holds size bytes that go out in segments of
+ * segment bytes each (the last may be shorter), at most 64 of them: UDP_SEGMENT (GSO); where the
+ * kernel lacks it, one by one. Returns size or -errno.
+ */
+GYRE_API ssize_t gyre_send_segments(int fd, const void *buffer, size_t size, unsigned segment,
+                                    const struct gyre_address *to);
+/* On a GYRE_UDP_GRO socket: several datagrams of one flow at once, up to 64 KiB; *segment is the
+ * length of each (the last may be shorter), the whole length where it was only one. */
+GYRE_API ssize_t gyre_recv_segments(int fd, void *buffer, size_t size, unsigned *segment,
+                                    struct gyre_address *from);
+
+/*
+ * Sends from the caller's memory without a copy in the kernel (SEND_ZC), all of it, and returns
+ * once the kernel has let go of it, which for TCP is when the peer has acknowledged. Worth it above
+ * about the size docs/decisions.md measured; below, and where it is not supported, a plain send.
+ * Returns size or -errno, *done as gyre_write_all. *copied (may be NULL): nonzero if the kernel had
+ * to copy all the same (loopback).
+ */
+GYRE_API ssize_t gyre_send_zero_copy(int fd, const void *buffer, size_t size, size_t *done,
+                                     int *copied);
+
+GYRE_END_DECLS
+
+#endif

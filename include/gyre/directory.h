@@ -1,0 +1,60 @@
+/*
+ * gyre/directory.h - reading directories and walking trees.
+ *
+ * io_uring has no operation for getdents64(2): a directory is read on a helper thread
+ * (gyre/blocking.h), 32 KiB of entries a call. All park, only from a coroutine; errors as in
+ * gyre/file.h.
+ */
+#ifndef GYRE_DIRECTORY_H
+#define GYRE_DIRECTORY_H
+
+#include <gyre/base.h>
+
+GYRE_BEGIN_DECLS
+
+struct gyre_directory;
+
+/* One entry; name is valid until the next call. type is DT_REG, DT_DIR, DT_LNK ... of dirent.h, or
+ * DT_UNKNOWN where the file system does not say. */
+struct gyre_entry {
+    const char *name;
+    unsigned char type;
+    uint64_t inode;
+};
+
+/* Opens a directory. Returns 0 or -errno (-ENOTDIR). Go: os.Open. */
+GYRE_API int gyre_directory_open(struct gyre_directory **directory, const char *path);
+GYRE_API int gyre_directory_openat(struct gyre_directory **directory, int dirfd, const char *path);
+/* The next entry, without "." and "..": 1; 0 at the end; -errno. Go: File.ReadDir. */
+GYRE_API int gyre_directory_next(struct gyre_directory *directory, struct gyre_entry *entry);
+/* Its descriptor, for the *at calls. */
+GYRE_API int gyre_directory_fd(const struct gyre_directory *directory);
+/* NULL is fine. Is not cancelled. */
+GYRE_API void gyre_directory_close(struct gyre_directory *directory);
+
+/* What a walk meets. */
+struct gyre_visit {
+    const char *path; /* from the root given on; the caller's until fn returns */
+    const char *name; /* its last part */
+    int dirfd;        /* the directory it is in (AT_FDCWD for the root): for *at calls with name */
+    unsigned char type; /* DT_*, never DT_UNKNOWN */
+    unsigned depth;     /* 0: the root */
+    int error;          /* < 0: this directory can't be read: -errno, and fn decides */
+};
+
+/* From fn: don't go into this directory. */
+enum { GYRE_WALK_SKIP = 1 };
+
+/*
+ * Calls fn for root and all below, a directory before what is in it. fn returns 0, GYRE_WALK_SKIP,
+ * or -errno, which ends the walk and is returned. Links are not followed; a directory it can't read
+ * (visit->error) is an error of the walk's only if fn says so. parallel: how many directories are
+ * read at once; 1: in one order, name by name; above that fn is called by several coroutines at
+ * once, and the first error cancels the others. Go: filepath.WalkDir.
+ */
+typedef int (*gyre_walk_fn)(const struct gyre_visit *visit, void *arg);
+GYRE_API int gyre_walk(const char *root, unsigned parallel, gyre_walk_fn fn, void *arg);
+
+GYRE_END_DECLS
+
+#endif

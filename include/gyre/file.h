@@ -1,0 +1,169 @@
+/*
+ * gyre/file.h - files: open, positional reads and writes, durability, space, attributes, names.
+ *
+ * The calls are those of POSIX and Linux with their arguments, and return >= 0 or -errno; each
+ * parks the coroutine while the kernel works (docs/operations.md says for each whether it completes
+ * at once, by polling, or on a bounded kernel worker, and what cancelling it can promise). What
+ * io_uring has no operation for on this kernel goes to a helper thread (gyre/blocking.h). Paths
+ * and buffers belong to the caller and are the kernel's until the call returns; dirfd is AT_FDCWD
+ * or an open directory. Only from a coroutine. Errors besides those of the system call named:
+ * -ECANCELED, -ETIMEDOUT (context: an operation that had begun to change something has either been
+ * done or not, never half, but for written bytes), -EBADF (gyre_close meanwhile), -ENOMEM; never
+ * -EINTR.
+ */
+#ifndef GYRE_FILE_H
+#define GYRE_FILE_H
+
+#include <gyre/base.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+
+GYRE_BEGIN_DECLS
+
+/* open(2), openat(2): a descriptor, the caller's, always close-on-exec; flags and mode as there.
+ * openat2(2) with how (struct open_how of linux/openat2.h, how_size bytes). Go: os.OpenFile. */
+GYRE_API int gyre_open(const char *path, int flags, mode_t mode);
+GYRE_API int gyre_openat(int dirfd, const char *path, int flags, mode_t mode);
+struct open_how;
+GYRE_API int gyre_openat2(int dirfd, const char *path, const struct open_how *how, size_t how_size);
+
+/*
+ * At offset (bytes, >= 0), the position untouched; may transfer less. pread(2), pwrite(2),
+ * preadv2(2), pwritev2(2) with their flags (RWF_*). The _all forms go on until everything is there:
+ * they return size (read: less at the end of the file), or -errno with *done (may be NULL) bytes
+ * done. An append is gyre_write on a descriptor opened with O_APPEND. Go: File.ReadAt, WriteAt.
+ */
+GYRE_API ssize_t gyre_pread(int fd, void *buffer, size_t size, off_t offset);
+GYRE_API ssize_t gyre_pwrite(int fd, const void *buffer, size_t size, off_t offset);
+GYRE_API ssize_t gyre_preadv(int fd, const struct iovec *pieces, int count, off_t offset,
+                             int flags);
+GYRE_API ssize_t gyre_pwritev(int fd, const struct iovec *pieces, int count, off_t offset,
+                              int flags);
+GYRE_API ssize_t gyre_pread_all(int fd, void *buffer, size_t size, off_t offset, size_t *done);
+GYRE_API ssize_t gyre_pwrite_all(int fd, const void *buffer, size_t size, off_t offset,
+                                 size_t *done);
+
+/*
+ * Buffers that the kernel has mapped once and for all, aligned for O_DIRECT: saves it the mapping
+ * in each read and write. count buffers of size bytes (rounded up to pages). Registered with each
+ * worker's ring when it first uses them; where the kernel refuses (RLIMIT_MEMLOCK) they are plain
+ * memory, and the calls still work. destroy: nobody may be reading or writing with them.
+ */
+struct gyre_buffers;
+GYRE_API int gyre_buffers_create(struct gyre_buffers **buffers, unsigned count, size_t size);
+GYRE_API void gyre_buffers_destroy(struct gyre_buffers *buffers);
+/* The memory of buffer index; its size. Never park; from any thread. */
+GYRE_API void *gyre_buffers_at(const struct gyre_buffers *buffers, unsigned index);
+GYRE_API size_t gyre_buffers_size(const struct gyre_buffers *buffers);
+/* gyre_pread and gyre_pwrite of size bytes at the start of buffer index. */
+GYRE_API ssize_t gyre_pread_buffer(int fd, struct gyre_buffers *buffers, unsigned index,
+                                   size_t size, off_t offset);
+GYRE_API ssize_t gyre_pwrite_buffer(int fd, struct gyre_buffers *buffers, unsigned index,
+                                    size_t size, off_t offset);
+
+/* fsync(2), fdatasync(2), sync_file_range(2). Go: File.Sync. */
+GYRE_API int gyre_fsync(int fd);
+GYRE_API int gyre_fdatasync(int fd);
+GYRE_API int gyre_sync_file_range(int fd, off_t offset, off_t size, unsigned flags);
+
+/* fallocate(2), ftruncate(2), truncate(2), posix_fadvise(2), madvise(2). Go: File.Truncate. */
+GYRE_API int gyre_fallocate(int fd, int mode, off_t offset, off_t size);
+GYRE_API int gyre_ftruncate(int fd, off_t size);
+GYRE_API int gyre_truncate(const char *path, off_t size);
+GYRE_API int gyre_fadvise(int fd, off_t offset, off_t size, int advice);
+GYRE_API int gyre_madvise(void *address, size_t size, int advice);
+
+/* stat(2), lstat(2), fstat(2), statx(2) (struct statx of _GNU_SOURCE). Go: os.Stat, os.Lstat. */
+GYRE_API int gyre_stat(const char *path, struct stat *status);
+GYRE_API int gyre_lstat(const char *path, struct stat *status);
+GYRE_API int gyre_fstat(int fd, struct stat *status);
+struct statx;
+GYRE_API int gyre_statx(int dirfd, const char *path, int flags, unsigned mask,
+                        struct statx *status);
+/* chmod(2), fchmodat(2), fchownat(2), utimensat(2): always on a helper. Go: os.Chmod, Chown,
+ * Chtimes. */
+GYRE_API int gyre_chmod(const char *path, mode_t mode);
+GYRE_API int gyre_fchmodat(int dirfd, const char *path, mode_t mode, int flags);
+GYRE_API int gyre_fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags);
+GYRE_API int gyre_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags);
+
+/* rename(2), unlink(2), rmdir(2), link(2), symlink(2), mkdir(2) and their *at forms; readlink(2):
+ * the length, text not NUL-terminated, on a helper. Go: os.Rename, Remove, Link, Symlink, Mkdir. */
+GYRE_API int gyre_rename(const char *from, const char *to);
+GYRE_API int gyre_renameat2(int from_dirfd, const char *from, int to_dirfd, const char *to,
+                            unsigned flags);
+GYRE_API int gyre_unlink(const char *path);
+GYRE_API int gyre_rmdir(const char *path);
+GYRE_API int gyre_unlinkat(int dirfd, const char *path, int flags);
+GYRE_API int gyre_link(const char *from, const char *to);
+GYRE_API int gyre_linkat(int from_dirfd, const char *from, int to_dirfd, const char *to, int flags);
+GYRE_API int gyre_symlink(const char *target, const char *path);
+GYRE_API int gyre_symlinkat(const char *target, int dirfd, const char *path);
+GYRE_API int gyre_mkdir(const char *path, mode_t mode);
+GYRE_API int gyre_mkdirat(int dirfd, const char *path, mode_t mode);
+GYRE_API ssize_t gyre_readlinkat(int dirfd, const char *path, char *text, size_t size);
+
+/* getxattr(2), fgetxattr(2), setxattr(2), fsetxattr(2); listxattr(2), removexattr(2) on a helper.
+ */
+GYRE_API ssize_t gyre_getxattr(const char *path, const char *name, void *value, size_t size);
+GYRE_API ssize_t gyre_fgetxattr(int fd, const char *name, void *value, size_t size);
+GYRE_API int gyre_setxattr(const char *path, const char *name, const void *value, size_t size,
+                           int flags);
+GYRE_API int gyre_fsetxattr(int fd, const char *name, const void *value, size_t size, int flags);
+GYRE_API ssize_t gyre_listxattr(const char *path, char *list, size_t size);
+GYRE_API int gyre_removexattr(const char *path, const char *name);
+
+/*
+ * splice(2) and tee(2) between a pipe and something else; offsets may be NULL (the position). They
+ * wait for both sides by polling, so that no kernel worker is held by an idle pipe.
+ */
+GYRE_API ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
+                             unsigned flags);
+GYRE_API ssize_t gyre_tee(int in, int out, size_t size, unsigned flags);
+
+/* pipe2(2), both ends close-on-exec. Never parks; from any thread. Go: os.Pipe. */
+GYRE_API int gyre_pipe(int fds[2]);
+
+/*
+ * Sends size bytes of the file in from offset to out, a socket or anything that can be written, by
+ * whichever way was measured best for the kind (docs/decisions.md); less at the end of the file.
+ * Returns how many, or -errno with *done (may be NULL). Go: io.Copy from a file to a TCPConn.
+ */
+GYRE_API ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *done);
+
+/*
+ * --- whole files
+ * ----------------------------------------------------------------------------------
+ */
+
+/* The content of a file: *data is malloc'd with a NUL behind it, *size may be NULL; free it. More
+ * than limit bytes (0: any): -EFBIG. Works for files whose size is not known (/proc). Go:
+ * os.ReadFile. */
+GYRE_API int gyre_read_file(const char *path, char **data, size_t *size, size_t limit);
+
+/*
+ * Replaces a file as a whole: a temporary beside it, write, fsync, rename, fsync of the directory:
+ * after a crash there is the old content or the new. A symbolic link is replaced itself. On an
+ * error the temporary is gone and the old file as it was (an error of the last fsync excepted: the
+ * new one is there, maybe not durable). When the context ends, the same. Go: none (renameio).
+ */
+GYRE_API int gyre_write_file(const char *path, const void *data, size_t size, mode_t mode);
+
+/* Copies a regular file with its mode: copy_file_range(2) (a reflink where there are), on helpers,
+ * in pieces so that cancellation is seen. to is replaced as by gyre_write_file, without the syncs.
+ * Go: none. */
+GYRE_API int gyre_copy_file(const char *from, const char *to);
+
+/* mkdir -p: 0 also where it is there. Go: os.MkdirAll. */
+GYRE_API int gyre_mkdir_all(const char *path, mode_t mode);
+/* A new directory "prefixXXXXXX", mode 0700, its path in path (size bytes). Go: os.MkdirTemp. */
+GYRE_API int gyre_mkdir_temp(const char *prefix, char *path, size_t size);
+/* rm -r, without following links; 0 also where nothing is. Go: os.RemoveAll. */
+GYRE_API int gyre_remove_all(const char *path);
+
+GYRE_END_DECLS
+
+#endif

@@ -1,0 +1,120 @@
+/*
+ * gyre/process.h - starting programs, talking to them, waiting for them; cancellation kills.
+ *
+ *     const char *const arguments[] = {"sort", "-n", NULL};
+ *     struct gyre_process_options options = GYRE_PROCESS_INIT;
+ *     struct gyre_process process;
+ *
+ *     options.input = options.output = GYRE_PROCESS_PIPE;
+ *     error = gyre_process_start(&process, arguments, &options);
+ *
+ * A child gets the affinity and signal mask that gyre_run's caller had, and of the descriptors only
+ * the three of the options and those in `pass`: all that gyre opens is close-on-exec. Reference:
+ * posix_spawn(3), pidfd_open(2), waitid(2).
+ */
+#ifndef GYRE_PROCESS_H
+#define GYRE_PROCESS_H
+
+#include <gyre/base.h>
+
+GYRE_BEGIN_DECLS
+
+/* For input, output and error of the options; any number >= 0 is a descriptor to be used. */
+enum {
+    GYRE_PROCESS_INHERIT = -1, /* the same as ours: the default */
+    GYRE_PROCESS_NULL = -2,    /* /dev/null */
+    GYRE_PROCESS_PIPE = -3,    /* a pipe, whose other end is in struct gyre_process */
+    GYRE_PROCESS_OUTPUT = -4   /* error only: where output goes */
+};
+
+struct gyre_process_options {
+    size_t size;                    /* sizeof (struct gyre_process_options) */
+    int input, output, error;       /* see above */
+    const char *directory;          /* to start in; NULL: ours */
+    const char *const *environment; /* "NAME=value", NULL-terminated; NULL: ours */
+    const int *pass;                /* descriptors the child has under the same numbers; or NULL */
+    size_t pass_count;
+    int new_group;      /* nonzero: leads a process group of its own; signals go to it */
+    int64_t kill_after; /* ns between SIGTERM and SIGKILL when it is ended; 0: 5 s */
+};
+
+#define GYRE_PROCESS_INIT                                                                          \
+    {                                                                                              \
+        sizeof(struct gyre_process_options), GYRE_PROCESS_INHERIT, GYRE_PROCESS_INHERIT,           \
+            GYRE_PROCESS_INHERIT, NULL, NULL, NULL, 0, 0, 0                                        \
+    }
+
+/* A child. The numbers are for reading; -1 where there is none. */
+struct gyre_process {
+    pid_t pid;
+    int pidfd;
+    int input;         /* to write to: its standard input */
+    int output, error; /* to read from */
+    int64_t kill_after;
+    int new_group;
+    int waited; /* private */
+    int status;
+};
+
+/* How one ended. */
+struct gyre_process_status {
+    int exited; /* nonzero: by itself; code is its exit status */
+    int code;   /* exit status, or the signal that killed it */
+    int core;   /* nonzero: it left a core */
+};
+
+/*
+ * Starts arguments[0] (looked up in PATH) with NULL-terminated arguments. Parks: the start runs on
+ * a helper thread (gyre/blocking.h). On success *process must be given to gyre_process_wait (or
+ * _end) and then gyre_process_release. Returns 0; -ENOENT, -EACCES and others of execve(2), for the
+ * program and for the directory; -EINVAL, -EBADF, -EMFILE, -EAGAIN, -ENOMEM; -ECANCELED,
+ * -ETIMEDOUT: none was started. Only from a coroutine. Go: exec.Cmd.Start.
+ */
+GYRE_API int gyre_process_start(struct gyre_process *process, const char *const arguments[],
+                                const struct gyre_process_options *options);
+
+/*
+ * Waits until it has ended (waitid(2) through the ring, its pidfd before 6.7). Returns 0 and
+ * *status (may be NULL), as often as asked; -ECANCELED, -ETIMEDOUT: it still runs; -ECHILD:
+ * somebody else has reaped it (a SIGCHLD handler, or SIG_IGN). Parks. Go: Cmd.Wait.
+ */
+GYRE_API int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *status);
+
+/* Sends a signal, to its group where it leads one; can't hit another process. Returns 0, -ESRCH: it
+ * has been waited for. Never parks. Go: Process.Signal. */
+GYRE_API int gyre_process_kill(struct gyre_process *process, int signal);
+
+/*
+ * Makes it end and waits: SIGTERM, after kill_after SIGKILL. Is not cancelled; bounded by the
+ * kernel's killing. Fine for one that has ended. Returns 0 or -ECHILD. Parks. Go: what
+ * CommandContext does, with Cmd.WaitDelay.
+ */
+GYRE_API int gyre_process_end(struct gyre_process *process, struct gyre_process_status *status);
+
+/* Closes its descriptors. One that was not waited for is killed (SIGKILL) and reaped first. Parks,
+ * is not cancelled. */
+GYRE_API void gyre_process_release(struct gyre_process *process);
+
+/* What a program printed. */
+struct gyre_capture {
+    char *output, *error; /* malloc'd, NUL-terminated; free them (gyre_capture_free) */
+    size_t output_size, error_size;
+    struct gyre_process_status status;
+};
+
+/*
+ * Runs a program to its end: input (input_size bytes, may be 0) is written to it, what it prints is
+ * collected, each at most limit bytes (0: 16 MiB). options may be NULL; its input, output and error
+ * are not looked at. When the context ends, or a limit is passed, it is ended as by
+ * gyre_process_end. Returns 0 and *capture, whatever its exit status; -ECANCELED, -ETIMEDOUT,
+ * -EFBIG (the limit): *capture has what came so far; or what start returns, *capture empty. Parks.
+ * Go: Cmd.Output.
+ */
+GYRE_API int gyre_process_capture(struct gyre_capture *capture, const char *const arguments[],
+                                  const void *input, size_t input_size, size_t limit,
+                                  const struct gyre_process_options *options);
+GYRE_API void gyre_capture_free(struct gyre_capture *capture);
+
+GYRE_END_DECLS
+
+#endif
