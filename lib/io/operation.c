@@ -69,6 +69,12 @@ static void count_completed(struct worker *home, int fd)
         gyre_close_completed(home, fd);
 }
 
+static inline bool broken_off(int result)
+{
+    return result == -ECANCELED || result == -EINTR ||
+           (result <= -ABI_RESTART_FIRST && result >= -ABI_RESTART_LAST);
+}
+
 /*
  * Why the kernel cancelled it: for gyre_close, which cannot go on before this completion is
  * counted, so that its mark is still there. Later is too late to look: the number may stand for
@@ -78,7 +84,7 @@ static bool cancelled_by_close(const struct coro_operation *operation, int resul
 {
     struct descriptor *descriptor;
 
-    if (likely(result != -ECANCELED && result != -EINTR) || operation->fd < 0)
+    if (likely(!broken_off(result)) || operation->fd < 0)
         return false;
     descriptor = gyre_descriptor_get(operation->fd);
     return atomic_load_explicit(&descriptor->users, memory_order_relaxed) & DESCRIPTOR_CLOSING;
@@ -261,7 +267,7 @@ static int map_result(struct operation *operation, int result)
     struct gyre_coro *self = operation->self;
     int error;
 
-    if (likely(result != -ECANCELED && result != -EINTR))
+    if (likely(!broken_off(result)))
         return result;
     error = operation->flags & OPERATION_SHIELDED ? 0 : coro_error(self);
     /* Not by our context: by a cancel meant for another number of the same file. */

@@ -16,4 +16,8 @@
 #define ABI_REGISTER_SEND_MSG_RING 31U
 #define ABI_MSG_DATA               0U
 
+/* An operation that was interrupted on a kernel worker may complete with ERESTARTSYS or its like. */
+#define ABI_RESTART_FIRST 512
+#define ABI_RESTART_LAST  516
+
 #endif
