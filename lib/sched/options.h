@@ -29,6 +29,19 @@ int gyre_run_settings(gyre_fn fn, void *arg, const struct gyre_options *options,
                       struct run_settings *settings);
 
 /*
+ * gyre_run for gyre_start, whose thread this is: fn may be NULL, and it goes on until gyre_run_end.
+ * started is called once nothing can go wrong any more, before the first coroutine runs.
+ */
+struct run_background {
+    void (*started)(struct run_background *self, struct gyre_runtime *runtime);
+    bool left_behind; /* set at the end: coroutines would not end, and use it all still */
+};
+int gyre_run_background(gyre_fn fn, void *arg, const struct gyre_options *options,
+                        struct run_background *background);
+/* Begins the shutdown, once. From any thread, in a visit. */
+void gyre_run_end(struct gyre_runtime *runtime);
+
+/*
  * Fills *options from asked (may be NULL) and the environment; workers stays 0 where nobody gave a
  * number. Returns 0, or -EINVAL after a message that names the culprit.
  */

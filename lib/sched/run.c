@@ -22,6 +22,7 @@
 #include "sched/quiet.h"
 #include "sched/report.h"
 #include "sched/spawn.h"
+#include "sched/visit.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -37,8 +38,9 @@
 enum { STACK_OF_MAIN = 8 << 20 };
 
 struct main_call {
-    gyre_fn fn;
+    gyre_fn fn; /* NULL: there is no main coroutine */
     void *arg;
+    struct run_background *background; /* or NULL: it ends when fn does */
 };
 
 /* Set while a runtime runs or was left behind: there is one at a time. */
@@ -355,15 +357,17 @@ static void check_objects(struct gyre_runtime *runtime)
 
 CALLS_PROGRAM static int run_main(void *argument)
 {
-    struct main_call *call = argument;
+    const struct main_call *call = argument;
     struct gyre_runtime *runtime = gyre_runtime_instance;
     int result = call->fn(call->arg);
 
     /* They may take their time and start coroutines: that is still the program's, not its end. */
     gyre_local_destroy_all(coro_current());
+    atomic_store_explicit(&runtime->main_result, result, memory_order_relaxed);
+    if (call->background)
+        return result;
     if (unlikely(gyre_checks))
         check_coroutines(runtime);
-    atomic_store_explicit(&runtime->main_result, result, memory_order_relaxed);
     set_phase(runtime, PHASE_STOPPING);
     return result;
 }
@@ -375,9 +379,13 @@ static int start_main(struct gyre_runtime *runtime, struct main_call *call)
     int error;
 
     options.stack_size = main_stack_size();
-    error = gyre_coro_create(NULL, "gyre_run\0main", NULL, run_main, call, &options,
+    /* On its own stack: it may be left behind by who called gyre_run. */
+    options.copy = call;
+    options.copy_size = sizeof *call;
+    error = gyre_coro_create(NULL, "gyre_run\0main", NULL, run_main, NULL, &options,
                              &runtime->contexts.root, &coro);
-    runtime->main = coro;
+    if (!call->background) /* where it may end long before the runtime, it is one like all others */
+        runtime->main = coro;
     if (!error)
         gyre_ready(coro);
     else
@@ -513,20 +521,28 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
         gyre_ring_describe(&runtime->workers[0].ring, line, sizeof line);
         gyre_message("%s", line);
     }
-    error = start_main(runtime, call);
+    error = call->fn ? start_main(runtime, call) : 0;
     if (error) {
         release_threads(runtime, 2);
         join_threads(runtime, runtime->worker_count);
         return error;
     }
+    runtime->background = call->background;
+    gyre_visits_open(runtime);
+    if (call->background)
+        call->background->started(call->background, runtime);
     release_threads(runtime, 1);
     await_main(runtime);
+    gyre_visits_close();
     stragglers = await_end(runtime);
     if (stragglers)
         return give_up(runtime, stragglers);
     stop_workers(runtime);
-    if (unlikely(gyre_checks))
+    if (unlikely(gyre_checks)) {
+        if (call->background)
+            report_leaks(runtime, REPORT_UNJOINED);
         check_objects(runtime);
+    }
     return atomic_load_explicit(&runtime->main_result, memory_order_relaxed);
 }
 
@@ -565,8 +581,11 @@ static int run_with(struct main_call *call, const struct gyre_options *options,
             gyre_preempt_describe(runtime);
     }
     /* Only the shutdown leaves the phase at STOPPING: then threads still use all of this. */
-    if (atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPING)
+    if (atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPING) {
+        if (call->background)
+            call->background->left_behind = true;
         return result;
+    }
     gyre_preempt_stop(runtime);
     gyre_overflow_remove();
     gyre_children_set_original(NULL, NULL);
@@ -580,13 +599,27 @@ over:
     return result;
 }
 
+static int run_checked(struct main_call *call, const struct gyre_options *options,
+                       struct run_settings *settings)
+{
+    struct gyre_options resolved;
+    struct debug_topics debug;
+    int error = gyre_options_resolve(&resolved, options, &debug);
+
+    if (error)
+        return error;
+    /* Acquire: pairs with the release at the end of the last run. */
+    if (atomic_exchange_explicit(&runtime_taken, true, memory_order_acquire)) {
+        gyre_message("cannot start: a runtime runs in this process already");
+        return -EBUSY;
+    }
+    return run_with(call, &resolved, debug, settings);
+}
+
 int gyre_run_settings(gyre_fn fn, void *arg, const struct gyre_options *options,
                       struct run_settings *settings)
 {
-    struct main_call call = {fn, arg};
-    struct gyre_options resolved;
-    struct debug_topics debug;
-    int error;
+    struct main_call call = {fn, arg, NULL};
 
     if (coro_current()) {
         gyre_message("gyre_run called inside a coroutine");
@@ -596,15 +629,20 @@ int gyre_run_settings(gyre_fn fn, void *arg, const struct gyre_options *options,
         gyre_message("cannot start: gyre_run of a NULL function");
         return -EINVAL;
     }
-    error = gyre_options_resolve(&resolved, options, &debug);
-    if (error)
-        return error;
-    /* Acquire: pairs with the release at the end of the last run. */
-    if (atomic_exchange_explicit(&runtime_taken, true, memory_order_acquire)) {
-        gyre_message("cannot start: a runtime runs in this process already");
-        return -EBUSY;
-    }
-    return run_with(&call, &resolved, debug, settings);
+    return run_checked(&call, options, settings);
+}
+
+int gyre_run_background(gyre_fn fn, void *arg, const struct gyre_options *options,
+                        struct run_background *background)
+{
+    struct main_call call = {fn, arg, background};
+
+    return run_checked(&call, options, NULL);
+}
+
+void gyre_run_end(struct gyre_runtime *runtime)
+{
+    set_phase(runtime, PHASE_STOPPING);
 }
 
 int gyre_run_options(gyre_fn fn, void *arg, const struct gyre_options *options)

@@ -101,8 +101,9 @@ struct gyre_runtime {
     struct gyre_coro *main; /* type-stable, like every control block: may have ended */
     struct stack_pool stacks;
     struct gyre_options options;
-    struct run_settings *settings;  /* or NULL: nothing special */
-    struct gyre_coro *quiet_waiter; /* in gyre_quiet_wait, or NULL */
+    struct run_settings *settings;     /* or NULL: nothing special */
+    struct run_background *background; /* or NULL: it is gyre_run's */
+    struct gyre_coro *quiet_waiter;    /* in gyre_quiet_wait, or NULL */
     struct context_root contexts;
     struct cpus cpus;
     _Atomic(uint32_t) reported;  /* threads that started, well or not, and left the loop: a futex */
