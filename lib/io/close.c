@@ -234,6 +234,21 @@ static int begin_close(struct descriptor *descriptor, uint64_t *users)
     return 0;
 }
 
+/* Who forgot to close it first. */
+static void tell_object(struct descriptor *descriptor)
+{
+    struct descriptor_object *object;
+
+    /* Seq_cst: after begin_close's mark; pairs with who puts one in, and then looks for the mark.
+     */
+    if (likely(!atomic_load_explicit(&descriptor->object, memory_order_seq_cst)))
+        return;
+    /* Acquire: pairs with the release that put it in. */
+    object = atomic_exchange_explicit(&descriptor->object, NULL, memory_order_acq_rel);
+    if (object)
+        object->closed(object);
+}
+
 int gyre_close(int fd)
 {
     struct gyre_coro *self = coro_required("gyre_close");
@@ -250,6 +265,7 @@ int gyre_close(int fd)
     result = begin_close(descriptor, &users);
     if (result)
         return result;
+    tell_object(descriptor);
     drain(self, fd, users & DESCRIPTOR_RING_BITS);
     /* What lingers would do so on this thread; a worker thread of the kernel's has the time. */
     if (atomic_load_explicit(&descriptor->lingers, memory_order_relaxed))

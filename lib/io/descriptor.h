@@ -34,8 +34,16 @@ enum {
 
 enum descriptor_kind { KIND_UNKNOWN, KIND_OTHER };
 
+/* An object with a receive of its own on the descriptor. */
+struct descriptor_object {
+    /* gyre_close, in whose coroutine this runs, frees the number next: when it returns the object
+     * never uses it again, nor is it used itself. May park. */
+    void (*closed)(struct descriptor_object *object);
+};
+
 struct descriptor {
     _Atomic(uint64_t) users;
+    _Atomic(struct descriptor_object *) object; /* or NULL; who takes it out calls or owns it */
     _Atomic(uint8_t) kind;
     _Atomic(uint8_t) lingers; /* its close may wait, by SO_LINGER */
 };

@@ -60,6 +60,7 @@ enum park_reason {
     PARK_JOIN,
     PARK_OPERATION,
     PARK_ACCEPT,
+    PARK_FEED,
     PARK_CLOSE,
     PARK_SEND,
     PARK_RECV,

@@ -13,6 +13,7 @@ static const char *const park_words[] = {
     [PARK_JOIN] = "joining",
     [PARK_OPERATION] = "in an operation of the kernel's",
     [PARK_ACCEPT] = "accepting",
+    [PARK_FEED] = "waiting for a feed's next piece",
     [PARK_CLOSE] = "closing",
     [PARK_SEND] = "sending to a channel",
     [PARK_RECV] = "receiving from a channel",

@@ -291,6 +291,12 @@ void gyre_worker_destroy(struct worker *worker)
     gyre_timers_end(&worker->timers);
     gyre_deque_destroy(&worker->deque);
     free(worker->shuffle.coros);
+    while (worker->ends) {
+        struct worker_end *end = worker->ends;
+
+        worker->ends = end->next;
+        end->call(end, worker);
+    }
     if (worker->cleanup)
         worker->cleanup(worker);
 }

@@ -42,6 +42,14 @@ enum worker_state {
 
 struct descriptor_counts;
 struct close_request;
+struct feed_pool;
+struct worker;
+
+/* Something that ends with the worker, after its thread and ring: linked by that thread. */
+struct worker_end {
+    struct worker_end *next;
+    void (*call)(struct worker_end *end, struct worker *worker);
+};
 
 struct worker {
     /* The owner's alone. */
@@ -76,6 +84,8 @@ struct worker {
     struct descriptor_counts **descriptors; /* operations by descriptor: lib/io */
     void (*cleanup)(struct worker *worker); /* of those, when the runtime ends; or NULL */
     struct close_request *closers;          /* under the ring's reap lock: lib/io */
+    struct worker_end *ends;
+    struct feed_pool *feeds; /* their buffers, or NULL: lib/net */
     struct shuffle shuffle;
     struct preemption preempt;
     bool quiet;     /* in a test, and alone: quiet.c has a say before it sleeps */
