@@ -64,9 +64,18 @@ GYRE_API int gyre_listener_adopt(struct gyre_listener **listener, int fd,
  * descriptors or memory (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: it tries again after a pause,
  * connections stay queued in the kernel). Returns the descriptor; -ECANCELED or -ETIMEDOUT
  * (context; a connection that had won is returned or left for the next call); -EBADF: the listener
- * was closed meanwhile; another -errno: the socket is beyond repair. Go: Listener.Accept.
+ * was closed meanwhile; -ESHUTDOWN: it was stopped, and this was all; another -errno: the socket is
+ * beyond repair. Go: Listener.Accept.
  */
 GYRE_API int gyre_accept(struct gyre_listener *listener);
+
+/*
+ * Stops accepting and drops nothing: gyre_accept returns what was accepted ahead, then -ESHUTDOWN.
+ * What connects from now on stays in the kernel's queue, for whoever has the same socket (a
+ * successor: gyre_service_restart), until gyre_listener_close. Never parks, can't fail. Only from a
+ * coroutine. Go: none.
+ */
+GYRE_API void gyre_listener_stop(struct gyre_listener *listener);
 
 /*
  * Closes the socket and whatever was accepted and not taken; coroutines in gyre_accept get -EBADF:

@@ -9,6 +9,8 @@
  * - It is armed while somebody waits or fewer than `ahead` connections are queued; beyond that the
  *   accept is cancelled, and connections stay in the kernel's backlog. A multishot accept takes all
  *   that the backlog holds before the cancel comes; where `ahead` is small, it means what it says.
+ * - Once it is `stopped` it is not armed again; after the final completion, and when the queue is
+ *   empty, who accepts gets -ESHUTDOWN. Nothing that was accepted is lost.
  * - It is closed when the accept is not armed, no message or retry is under way, and nobody is
  *   inside gyre_accept.
  *
@@ -50,7 +52,7 @@ struct gyre_listener {
     int error; /* beyond repair: 0 or -errno */
     unsigned ahead;
     bool single; /* one connection a submission: a multishot accept can't be held to a number */
-    bool armed, cancelling, sent, pausing, closing;
+    bool armed, cancelling, sent, pausing, stopped, closing;
     unsigned users; /* coroutines inside gyre_accept */
     int64_t pause;
     struct gyre_coro *closer;
@@ -99,7 +101,7 @@ static int dequeue(struct gyre_listener *listener)
 
 static bool wants_more(const struct gyre_listener *listener)
 {
-    return !listener->closing && !listener->error && !listener->pausing &&
+    return !listener->closing && !listener->stopped && !listener->error && !listener->pausing &&
            (!list_empty(&listener->waiters) || listener->count < listener->ahead);
 }
 
@@ -189,6 +191,13 @@ static bool hand_over(struct gyre_listener *listener, void *reaper, int result)
     return false;
 }
 
+/* Stopped, and nothing more will come: where somebody waits, the queue is empty. */
+static void release_stopped(struct gyre_listener *listener, void *reaper)
+{
+    if (listener->stopped && !listener->armed)
+        hand_over(listener, reaper, -ESHUTDOWN);
+}
+
 static bool transient(int error)
 {
     switch (error) {
@@ -273,6 +282,7 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
         accepted(listener, reaper, result);
     else
         fail(listener, reaper, result);
+    release_stopped(listener, reaper);
     adjust(listener);
     wake_closer(listener);
     spin_unlock(&listener->lock);
@@ -325,6 +335,8 @@ static int accept_one(struct gyre_listener *listener, struct gyre_coro *self)
             adjust(listener);
         } else if (listener->error) {
             result = listener->error;
+        } else if (listener->stopped && !listener->armed) {
+            result = -ESHUTDOWN;
         } else {
             result = wait_for_connection(listener, self);
             continue;
@@ -403,6 +415,16 @@ static void keep_closed(struct gyre_listener *listener)
     }
     spin_unlock(&closed_ones.lock);
     free(oldest);
+}
+
+void gyre_listener_stop(struct gyre_listener *listener)
+{
+    coro_required("gyre_listener_stop");
+    spin_lock(&listener->lock);
+    listener->stopped = true;
+    release_stopped(listener, NULL);
+    adjust(listener);
+    spin_unlock(&listener->lock);
 }
 
 int gyre_listener_close(struct gyre_listener *listener)
