@@ -47,6 +47,8 @@ struct ring {
     bool wake_armed; /* the poll is on; its final completion says that it must be armed again */
     struct ring_target wake_target;
     _Alignas(CACHE_LINE) struct spinlock reap_lock;
+    /* Submissions that wait for what may never come, as signals: no work in progress. */
+    _Atomic(uint32_t) background;
     uint32_t extra; /* completions reaped that were no submission's last; under the lock */
 };
 
@@ -111,14 +113,15 @@ static inline bool ring_completed(const struct ring *ring)
 }
 
 /*
- * How many submissions have not had their last completion reaped, but for the ring's own. By the
- * owner, where nobody else reaps this ring.
+ * How many submissions have not had their last completion reaped, but for the ring's own and those
+ * in the background. By the owner, where nobody else reaps this ring.
  */
 static inline uint32_t ring_in_flight(const struct ring *ring)
 {
     uint32_t ended = __atomic_load_n(ring->uring.cq.khead, __ATOMIC_RELAXED) - ring->extra;
 
-    return ring->uring.sq.sqe_tail - ended - __atomic_load_n(&ring->wake_armed, __ATOMIC_RELAXED);
+    return ring->uring.sq.sqe_tail - ended - __atomic_load_n(&ring->wake_armed, __ATOMIC_RELAXED) -
+           atomic_load_explicit(&ring->background, memory_order_relaxed);
 }
 
 /*

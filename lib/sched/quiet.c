@@ -92,6 +92,11 @@ bool gyre_quiet_idle(struct worker *worker)
     /* None living: before the main coroutine, or after the last. */
     if (ring_in_flight(&worker->ring) || !gyre_coro_live(runtime))
         return false;
+    /* What is in the background only, and may have something to tell at once. */
+    if (ring_unsubmitted(&worker->ring)) {
+        gyre_ring_enter(&worker->ring, false, 0);
+        return true;
+    }
     if (wake_waiter(runtime))
         return true;
     if (!clock_is_virtual())

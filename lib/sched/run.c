@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "coro/overflow.h"
 #include "sched/children.h"
+#include "sched/ending.h"
 #include "sched/options.h"
 #include "sched/quiet.h"
 #include "sched/report.h"
@@ -538,6 +539,7 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
     if (stragglers)
         return give_up(runtime, stragglers);
     stop_workers(runtime);
+    gyre_endings_call();
     if (unlikely(gyre_checks)) {
         if (call->background)
             report_leaks(runtime, REPORT_UNJOINED);
