@@ -74,6 +74,7 @@ enum park_reason {
     PARK_BARRIER,
     PARK_GROUP,
     PARK_CONTEXT,
+    PARK_BLOCKING,
     PARK_TEST,
     PARK_PREEMPTED,
 };
