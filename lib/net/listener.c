@@ -9,10 +9,16 @@
  * - It is armed while somebody waits or fewer than `ahead` connections are queued; beyond that the
  *   accept is cancelled, and connections stay in the kernel's backlog. A multishot accept takes all
  *   that the backlog holds before the cancel comes; where `ahead` is small, it means what it says.
- * - Once it is `stopped` it is not armed again; after the final completion, and when the queue is
- *   empty, who accepts gets -ESHUTDOWN. Nothing that was accepted is lost.
+ * - Once it is `stopped` it is armed only to sweep; after that, and with the queue empty, who
+ *   accepts gets -ESHUTDOWN. Nothing that was accepted is lost.
  * - It is closed when the accept is not armed, no message or retry is under way, and nobody is
  *   inside gyre_accept.
+ *
+ * The sweep. Of the processes that share a socket a connection wakes only one, whose accept may be
+ * cancelled between the wake and the accepting: then the connection stays in the backlog, and no
+ * other process knows of it. So when a stopped listener waits for nothing any more it looks at the
+ * backlog; if there is something, it accepts once more, which takes one if it is still there,
+ * cancels that, and looks again.
  *
  * An acceptor's loop calls gyre_accept once more after the listener was closed, unless it happened
  * to wait in it: so a closed listener's memory stays, and says -EBADF, until many others were
@@ -24,8 +30,6 @@
 #include "base/grow.h"
 #include "io/operation.h"
 #include "net/address.h"
-#include "net/listener.h"
-#include "net/unix_path.h"
 #include "ring/tsan.h"
 
 #include <gyre/io.h>
@@ -36,6 +40,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,13 +59,12 @@ struct gyre_listener {
     int error; /* beyond repair: 0 or -errno */
     unsigned ahead;
     bool single; /* one connection a submission: a multishot accept can't be held to a number */
-    bool armed, cancelling, sent, pausing, stopped, closing;
+    bool armed, cancelling, sent, pausing, stopped, sweeping, closing;
     unsigned users; /* coroutines inside gyre_accept */
     int64_t pause;
     struct gyre_coro *closer;
     struct list waiters;
     struct gyre_listener *next; /* once closed */
-    struct unix_path *path;     /* of a Unix socket's, or NULL */
     int *queue;                 /* a ring buffer of capacity (a power of two) */
     unsigned capacity, head, count;
 };
@@ -104,8 +108,11 @@ static int dequeue(struct gyre_listener *listener)
 
 static bool wants_more(const struct gyre_listener *listener)
 {
-    return !listener->closing && !listener->stopped && !listener->error && !listener->pausing &&
-           (!list_empty(&listener->waiters) || listener->count < listener->ahead);
+    if (listener->closing || listener->error || listener->pausing)
+        return false;
+    if (listener->stopped)
+        return listener->sweeping;
+    return (!list_empty(&listener->waiters) || listener->count < listener->ahead);
 }
 
 static void send_to_owner(struct gyre_listener *listener)
@@ -153,11 +160,15 @@ static void handle_message(void *argument, struct mailbox_message *message)
     if (!listener->armed && wants_more(listener)) {
         listener->armed = true;
         listener->cancelling = false;
-        if (listener->single)
+        if (listener->single || listener->stopped)
             io_uring_prep_accept(sqe, listener->fd, NULL, NULL, SOCK_CLOEXEC);
         else
             io_uring_prep_multishot_accept(sqe, listener->fd, NULL, NULL, SOCK_CLOEXEC);
         sqe->user_data = ring_user_data(&listener->target, 0);
+        if (listener->stopped) {
+            listener->sweeping = false;
+            send_to_owner(listener); /* cancels what has not completed in the submission */
+        }
     } else if (listener->armed && !listener->cancelling && !wants_more(listener)) {
         listener->cancelling = true;
         io_uring_prep_cancel64(sqe, ring_user_data(&listener->target, 0), 0);
@@ -194,10 +205,20 @@ static bool hand_over(struct gyre_listener *listener, void *reaper, int result)
     return false;
 }
 
-/* Stopped, and nothing more will come: where somebody waits, the queue is empty. */
-static void release_stopped(struct gyre_listener *listener, void *reaper)
+static bool has_backlog(const struct gyre_listener *listener)
 {
-    if (listener->stopped && !listener->armed)
+    struct pollfd backlog = {.fd = listener->fd, .events = POLLIN};
+
+    return poll(&backlog, 1, 0) > 0;
+}
+
+/* Once stopped, and not armed: sweeps, or tells who waits that nothing more will come. */
+static void settle(struct gyre_listener *listener, void *reaper)
+{
+    if (!listener->stopped || listener->armed || listener->closing)
+        return;
+    listener->sweeping = !listener->error && listener->owner && has_backlog(listener);
+    if (!listener->sweeping)
         hand_over(listener, reaper, -ESHUTDOWN);
 }
 
@@ -285,7 +306,7 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
         accepted(listener, reaper, result);
     else
         fail(listener, reaper, result);
-    release_stopped(listener, reaper);
+    settle(listener, reaper);
     adjust(listener);
     wake_closer(listener);
     spin_unlock(&listener->lock);
@@ -338,7 +359,7 @@ static int accept_one(struct gyre_listener *listener, struct gyre_coro *self)
             adjust(listener);
         } else if (listener->error) {
             result = listener->error;
-        } else if (listener->stopped && !listener->armed) {
+        } else if (listener->stopped && !listener->armed && !listener->sweeping) {
             result = -ESHUTDOWN;
         } else {
             result = wait_for_connection(listener, self);
@@ -425,7 +446,7 @@ void gyre_listener_stop(struct gyre_listener *listener)
     coro_required("gyre_listener_stop");
     spin_lock(&listener->lock);
     listener->stopped = true;
-    release_stopped(listener, NULL);
+    settle(listener, NULL);
     adjust(listener);
     spin_unlock(&listener->lock);
 }
@@ -447,7 +468,6 @@ int gyre_listener_close(struct gyre_listener *listener)
     spin_unlock(&listener->lock);
     while (listener->count)
         close(dequeue(listener));
-    gyre_unix_path_remove(listener->path);
     gyre_close(listener->fd);
     free(listener->queue);
     keep_closed(listener);
@@ -576,11 +596,6 @@ int gyre_tcp_listen_options(struct gyre_listener **listener, const char *text,
 int gyre_tcp_listen(struct gyre_listener **listener, const char *address)
 {
     return gyre_tcp_listen_options(listener, address, NULL);
-}
-
-void gyre_listener_owns(struct gyre_listener *listener, struct unix_path *path)
-{
-    listener->path = path;
 }
 
 int gyre_listener_fd(const struct gyre_listener *listener)

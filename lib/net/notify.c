@@ -84,12 +84,11 @@ static bool tell_predecessor(void)
 
 int gyre_service_notify(const char *state)
 {
-    bool told;
     int result;
 
     if (!state || !*state)
         return -EINVAL;
-    told = says_ready(state) && tell_predecessor();
+    /* The manager first: it hears of MAINPID after that. */
     result = gyre_service_tell_manager(state);
-    return result || !told ? result : 1;
+    return says_ready(state) && tell_predecessor() && !result ? 1 : result;
 }
