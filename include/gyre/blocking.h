@@ -22,11 +22,11 @@ GYRE_BEGIN_DECLS
 /*
  * Runs fn(arg) on a helper thread and returns what it returned. Parks. fn may block; it runs
  * outside any coroutine, with the signal mask and affinity of gyre_run's caller, so of gyre it may
- * call what says "from any thread". Besides fn's own result: -EINVAL (fn is NULL), -EAGAIN (there
- * is no helper, and no thread can be started); -ECANCELED, -ETIMEDOUT: the context had ended before
- * a helper was free: fn was not called. An end of the context while fn runs is seen by the caller's
- * next call that parks. Only from a coroutine. Go: what a blocking system call or cgo call does
- * with a thread.
+ * call what says "from any thread", and its stack is as large as any thread's. Besides fn's own
+ * result: -EINVAL (fn is NULL), -EAGAIN (there is no helper, and no thread can be started);
+ * -ECANCELED, -ETIMEDOUT: the context had ended before a helper was free: fn was not called. An end
+ * of the context while fn runs is seen by the caller's next call that parks. Only from a coroutine.
+ * Go: what a blocking system call or cgo call does with a thread.
  */
 GYRE_API int gyre_blocking(gyre_fn fn, void *arg);
 
@@ -35,8 +35,8 @@ GYRE_API int gyre_blocking(gyre_fn fn, void *arg);
  * bytes from arg; when it returns in time the copy is copied back to arg. When the context ends
  * first the call returns -ECANCELED or -ETIMEDOUT at once, arg as it was; the helper stays busy
  * until fn returns, then drop(copy, result of fn) is called there (drop may be NULL), for what fn
- * may have made. Returns also -ENOMEM. The end of the runtime waits for such functions as for
- * coroutines, within the grace. Only from a coroutine.
+ * may have made. Returns otherwise what gyre_blocking does, and -ENOMEM. The end of the runtime
+ * waits for such functions as for coroutines, within the grace. Parks. Only from a coroutine.
  */
 GYRE_API int gyre_blocking_detached(gyre_fn fn, void *arg, size_t size,
                                     void (*drop)(void *copy, int result));

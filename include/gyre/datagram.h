@@ -35,37 +35,50 @@ struct gyre_address {
     socklen_t length;
 };
 
-/* From text, and back ("192.0.2.1:53", "[::1]:53"; a Unix socket's is its path). No names:
- * -EADDRNOTAVAIL. parse: 0, -EINVAL. format: the length, -ENOSPC. Never park; from any thread. Go:
- * netip.ParseAddrPort. */
+/* From text, and back ("192.0.2.1:53", "[::1]:53"; a Unix socket's is its path, with a '/' in it,
+ * or
+ * '@' and an abstract name). No names: -EADDRNOTAVAIL. from: 0, -EINVAL. text: the length without
+ * the final NUL, 0 for a Unix socket that has no name; -ENOSPC, -EAFNOSUPPORT. Never park; from any
+ * thread. Go: netip.ParseAddrPort. */
 GYRE_API int gyre_address_from(struct gyre_address *address, const char *text);
 GYRE_API int gyre_address_text(const struct gyre_address *address, char *text, size_t size);
-/* Whether they are the same host and port (or path): nonzero. */
+/* Whether they are the same host and port (or path): nonzero. An IPv4 address and the same one
+ * mapped to IPv6, as a socket of both families shows it, are. Never parks; from any thread. */
 GYRE_API int gyre_address_equal(const struct gyre_address *a, const struct gyre_address *b);
 
 /*
- * sendto(2): one datagram of size bytes; size, or -errno (-EMSGSIZE). recvfrom(2): the next one, up
- * to size bytes: its length (of what fitted, with MSG_TRUNC its whole length); from may be NULL.
- * Go: PacketConn.WriteTo, ReadFrom.
+ * sendto(2): one datagram of size bytes; size, or -errno (-EMSGSIZE); to may be NULL where the
+ * socket has a peer. recvfrom(2): the next one, up to size bytes: its length (of what fitted, with
+ * MSG_TRUNC its whole length); from may be NULL, its length is 0 where the sender has no address.
+ * -ECONNREFUSED: an earlier datagram to the socket's only peer was. Go: PacketConn.WriteTo,
+ * ReadFrom.
  */
 GYRE_API ssize_t gyre_sendto(int fd, const void *buffer, size_t size, int flags,
                              const struct gyre_address *to);
 GYRE_API ssize_t gyre_recvfrom(int fd, void *buffer, size_t size, int flags,
                                struct gyre_address *from);
 
-/* sendmsg(2) and recvmsg(2), with pieces, addresses, ancillary data and flags as there. */
+/*
+ * sendmsg(2) and recvmsg(2), with pieces, addresses, ancillary data and flags as there; the message
+ * is untouched on failure. Of a stream less than all may be sent, as by gyre_write. Descriptors
+ * that come (SCM_RIGHTS) are close-on-exec and the caller's. With MSG_WAITALL and room for
+ * ancillary data a receive ends where some comes. With MSG_ERRQUEUE it waits for an error to be
+ * there.
+ */
 GYRE_API ssize_t gyre_sendmsg(int fd, const struct msghdr *message, int flags);
 GYRE_API ssize_t gyre_recvmsg(int fd, struct msghdr *message, int flags);
 
 /*
- * Several datagrams of one flow in one call: buffer holds size bytes that go out in segments of
- * segment bytes each (the last may be shorter), at most 64 of them: UDP_SEGMENT (GSO); where the
- * kernel lacks it, one by one. Returns size or -errno.
+ * Several datagrams of one flow in one call, on a UDP socket: buffer holds size bytes that go out
+ * in segments of segment bytes each (the last may be shorter), at most 64 of them (-EINVAL):
+ * UDP_SEGMENT (GSO). Where the kernel, the device or the socket's options don't allow it, one by
+ * one. Returns size, less if a later one of those failed, or -errno.
  */
 GYRE_API ssize_t gyre_send_segments(int fd, const void *buffer, size_t size, unsigned segment,
                                     const struct gyre_address *to);
 /* On a GYRE_UDP_GRO socket: several datagrams of one flow at once, up to 64 KiB; *segment is the
- * length of each (the last may be shorter), the whole length where it was only one. */
+ * length of each (the last may be shorter), the whole length where it was only one. What exceeds
+ * size is lost, as with gyre_recvfrom. Returns how many bytes came, or -errno. */
 GYRE_API ssize_t gyre_recv_segments(int fd, void *buffer, size_t size, unsigned *segment,
                                     struct gyre_address *from);
 

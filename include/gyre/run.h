@@ -3,7 +3,8 @@
  *
  * A program calls gyre_run once from main; all that it does inside the function it passes looks
  * like blocking C and blocks no thread. The workers are threads of their own, as many as CPUs; the
- * calling thread waits, and watches over the end. There are no others.
+ * calling thread waits, and watches over the end. There are no others but the few helpers of
+ * gyre/blocking.h, in programs that call it.
  */
 #ifndef GYRE_RUN_H
 #define GYRE_RUN_H
@@ -26,10 +27,10 @@ enum gyre_pinning {
  *
  * Environment variables override what the program asks for: GYRE_WORKERS, GYRE_PINNING (auto,
  * off, on), GYRE_STACK_SIZE (bytes, or with k or m), GYRE_RING_ENTRIES, GYRE_GRACE
- * (milliseconds), GYRE_SEED, GYRE_QUANTUM and GYRE_WATCHDOG (a number with us, ms or s behind it;
- * off), GYRE_DEBUG (a list of topics: `ring` prints what was probed, `checks` is explained in
- * gyre/test.h, `preempt` prints what gyre_preempt_count tells when gyre_run ends). Nonsense in one
- * of them makes gyre_run say which and return -EINVAL.
+ * (milliseconds), GYRE_SEED, GYRE_HELPERS, GYRE_QUANTUM and GYRE_WATCHDOG (a number with us, ms or
+ * s behind it; off), GYRE_DEBUG (a list of topics: `ring` prints what was probed, `checks` is
+ * explained in gyre/test.h, `preempt` prints what gyre_preempt_count tells when gyre_run ends).
+ * Nonsense in one of them makes gyre_run say which and return -EINVAL.
  */
 struct gyre_options {
     size_t size;               /* sizeof (struct gyre_options); set by GYRE_OPTIONS_INIT */
@@ -52,11 +53,13 @@ struct gyre_options {
     int64_t watchdog;      /* ns after which a coroutine that holds its worker, and can't be
                               interrupted, is reported by name and backtrace, once; at least 10 ms;
                               0 or negative: never */
+    unsigned helpers;      /* threads for gyre_blocking, up to 1,024, started when they are first
+                              needed; 0: 4 */
 };
 
 #define GYRE_OPTIONS_INIT                                                                          \
     {                                                                                              \
-        sizeof(struct gyre_options), 0, GYRE_PINNING_AUTO, 0, 0, 0, 0, 0, 0, 0                     \
+        sizeof(struct gyre_options), 0, GYRE_PINNING_AUTO, 0, 0, 0, 0, 0, 0, 0, 0                  \
     }
 
 /*

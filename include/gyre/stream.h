@@ -8,8 +8,13 @@
  *
  * Deadlines are Go's SetDeadline: a moment after which reads (or writes) return -ETIMEDOUT until it
  * is moved; one that is in progress as well, and any coroutine may move it, earlier too. The
- * context still counts besides (gyre_context_error() tells which it was). Nothing is lost: what was
- * read stays in the buffer, what was not written stays too.
+ * context still counts besides (gyre_context_error() tells which it was: 0 for the deadline).
+ * A deadline is about waiting for the descriptor: what is in the read buffer is given, and what
+ * fits into the write buffer is taken, after it too. Nothing is lost: what was read stays in the
+ * buffer, what was not written stays too, and a call that failed may be made again.
+ *
+ * A stream belongs to the file that its number stands for at its first read, and write: once
+ * gyre_close has closed that behind its back, it returns -EBADF, though the number is in use again.
  */
 #ifndef GYRE_STREAM_H
 #define GYRE_STREAM_H
@@ -24,10 +29,11 @@ struct gyre_stream;
 
 struct gyre_stream_options {
     size_t size;         /* sizeof (struct gyre_stream_options) */
-    size_t read_buffer;  /* bytes it starts with; 0: 4 KiB; allocated by the first read */
+    size_t read_buffer;  /* bytes it starts with; 0: 4 KiB; allocated by the first read; grows up to
+                            the limit where it has to, to 32 KiB where reads fill it */
     size_t write_buffer; /* bytes; 0: 4 KiB; allocated by the first write */
-    size_t limit;        /* the most that peek, line and until hold; the read buffer grows so far;
-                            0: 64 KiB */
+    size_t limit;        /* the most bytes that peek, line and until hold; 0: 64 KiB; at least
+                            read_buffer */
     int keep_fd;         /* nonzero: gyre_stream_close leaves the descriptor open */
 };
 
@@ -44,9 +50,13 @@ struct gyre_stream_options {
 GYRE_API int gyre_stream_open(struct gyre_stream **stream, int fd,
                               const struct gyre_stream_options *options);
 
-/* Flushes, closes the descriptor (gyre_close) and frees. The flush honours the context and the
- * deadline. Nobody may be in a call, but a read or write that waits gets -EBADF and must have
- * returned. Returns 0 or the first error; the stream is gone in any case. NULL is fine. Parks. */
+/*
+ * Flushes, closes the descriptor (gyre_close) and frees. A coroutine that waits in a read or write
+ * of the stream gets -EBADF there, and close waits until it has returned (what it did not write is
+ * part of the flush); no other call may be begun or in progress, nor a deadline moved. The flush
+ * honours the context and the deadline. Returns 0 or the first error; the stream is gone in any
+ * case. NULL is fine. Parks. Only from a coroutine.
+ */
 GYRE_API int gyre_stream_close(struct gyre_stream *stream);
 
 /* The descriptor: for options and addresses. Reading from it directly passes the buffer by. */
@@ -67,8 +77,8 @@ GYRE_API ssize_t gyre_stream_read_all(struct gyre_stream *stream, void *buffer, 
  */
 GYRE_API ssize_t gyre_stream_peek(struct gyre_stream *stream, const void **data, size_t size);
 /* Consumes size bytes, reading and dropping what is not in the buffer. Returns how many; less at
- * the end. Go: Reader.Discard. */
-GYRE_API ssize_t gyre_stream_skip(struct gyre_stream *stream, size_t size);
+ * the end; on an error *done (may be NULL) tells how many are gone. Go: Reader.Discard. */
+GYRE_API ssize_t gyre_stream_skip(struct gyre_stream *stream, size_t size, size_t *done);
 
 /*
  * Up to and including the next delimiter: *data points into the buffer until the next call that
@@ -90,21 +100,22 @@ GYRE_API int gyre_stream_line(struct gyre_stream *stream, char **line, size_t *l
  */
 GYRE_API ssize_t gyre_stream_write(struct gyre_stream *stream, const void *buffer, size_t size,
                                    size_t *done);
-/* printf into the buffer: the length or -errno (-ENOBUFS: longer than the write buffer; nothing was
- * written). */
+/* printf into the buffer: the length or -errno (-ENOBUFS: longer than the write buffer; -EINVAL:
+ * the format can't be printed); on an error nothing of it was written. Go: fmt.Fprintf. */
 GYRE_API ssize_t gyre_stream_printf(struct gyre_stream *stream, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Writes out what is buffered: 0 or -errno. Go: Writer.Flush. */
 GYRE_API int gyre_stream_flush(struct gyre_stream *stream);
 
-/* How many bytes are buffered: read and not consumed, written and not flushed. Never park. */
+/* How many bytes are buffered: read and not consumed, written and not flushed. Never park. For the
+ * coroutine that reads, or writes. Go: Reader.Buffered, Writer.Buffered. */
 GYRE_API size_t gyre_stream_buffered(const struct gyre_stream *stream);
 GYRE_API size_t gyre_stream_unflushed(const struct gyre_stream *stream);
 
 /*
  * Moves the deadline (gyre_now()'s clock; 0: none; one that has passed: at once) of reads, of
- * writes, of both. Never park, never fail. From any coroutine. Go: Conn.SetReadDeadline,
- * SetWriteDeadline, SetDeadline.
+ * writes, of both. Never park, never fail. From any coroutine, on any worker. Go:
+ * Conn.SetReadDeadline, SetWriteDeadline, SetDeadline.
  */
 GYRE_API void gyre_stream_set_read_deadline(struct gyre_stream *stream, int64_t when);
 GYRE_API void gyre_stream_set_write_deadline(struct gyre_stream *stream, int64_t when);

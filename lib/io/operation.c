@@ -110,7 +110,7 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
 /* --- cancellation --------------------------------------------------------------------------- */
 
 /*
- * Whether the coroutine has an operation on this ring that its context no longer wants. On the
+ * Whether the coroutine has an operation on this ring that is no longer wanted. On the
  * owner with the reap lock: an operation found in flight here can't complete, so nothing that is
  * looked at afterwards belongs to another one.
  */
@@ -118,7 +118,8 @@ static bool wants_cancel(struct worker *worker, struct gyre_coro *coro)
 {
     return atomic_load_explicit(&coro->operation.flight, memory_order_relaxed) == worker &&
            atomic_load_explicit(&coro->wait, memory_order_acquire) == WAIT_OPERATION &&
-           !coro->operation.cancelled && context_error(coro_context(coro));
+           !coro->operation.cancelled &&
+           (context_error(coro_context(coro)) || operation_revoked(coro));
 }
 
 static bool look_wants_cancel(struct worker *worker, struct gyre_coro *coro)
@@ -171,6 +172,13 @@ static void handle_cancel(void *argument, struct mailbox_message *message)
         (atomic_load_explicit(&coro->home, memory_order_relaxed) != worker ||
          look_wants_cancel(worker, coro)))
         gyre_coro_interrupt(coro);
+}
+
+void gyre_operation_revoke(struct gyre_coro *coro, int error)
+{
+    atomic_store_explicit(&coro->operation.revoked, error, memory_order_relaxed);
+    full_barrier(); /* pairs with the one in commit_operation: it sees this, or its wait is seen */
+    gyre_coro_interrupt(coro);
 }
 
 /* --- begin and wait ------------------------------------------------------------------------- */
@@ -226,6 +234,11 @@ int gyre_operation_begin(struct operation *operation, const char *call, int fd, 
         if (unlikely(error))
             return error;
     }
+    if (operation->revocable) {
+        error = operation_revoked(self);
+        if (unlikely(error))
+            return error;
+    }
     if (unlikely(fd < -1))
         return -EBADF;
     while (fd >= 0 && unlikely(error = use_descriptor(operation, fd, &counts))) {
@@ -255,10 +268,10 @@ static void commit_operation(struct worker *worker, struct gyre_coro *self, void
     context = coro_context(self);
     /* Release: who sees it, sees home. Nothing completes before the next enter on this thread. */
     atomic_store_explicit(&self->wait, WAIT_OPERATION, memory_order_release);
-    if (likely(context->immortal))
+    if (likely(context->immortal && !operation->revocable))
         return;     /* its only end, the shutdown, looks again and again */
-    full_barrier(); /* pairs with the one in end_node */
-    if (unlikely(context_error(context)))
+    full_barrier(); /* pairs with the ones in end_node and gyre_operation_revoke */
+    if (unlikely(context_error(context) || operation_revoked(self)))
         gyre_coro_interrupt(self);
 }
 

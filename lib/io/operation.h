@@ -22,6 +22,14 @@
  * message that names the coroutine alone; the owner decides by the state it finds.
  * - The kernel's cancel names the operation by address and generation, so that it can't hit the
  * same coroutine's next one.
+ *
+ * Revoking. An operation may be ended by more than the context: an object that knows which
+ * coroutine waits for it (a stream's deadline) stores the reason in `revoked`, and tells as an
+ * ending context does (gyre_operation_revoke). The reason stays until it is taken back
+ * (operation_restore), so an operation begun meanwhile fails at once with it, and one taken back in
+ * time leaves at most an operation that was cancelled for nothing and is begun again. The object
+ * makes sure, by a lock of its own, that the coroutine stays in the call meanwhile, and that
+ * nothing is revoked when it leaves.
  */
 #ifndef GYRE_LIB_IO_OPERATION_H
 #define GYRE_LIB_IO_OPERATION_H
@@ -44,14 +52,15 @@ struct operation {
     struct io_uring_sqe *sqe;
     struct descriptor *descriptor; /* NULL when fd < 0 */
     unsigned flags;
+    bool revocable;    /* the caller's: may be revoked */
     bool bound;        /* begun before: closings is what it was then */
     uint32_t closings; /* of the descriptor */
 };
 
 /*
  * fd >= 0 counts as using that descriptor. May park, before it takes the entry. Panics outside a
- * coroutine, naming call. Returns 0; why the context has ended; -EBADF (fd < -1, or being closed);
- * -ENOMEM.
+ * coroutine, naming call. Returns 0; why the context has ended, or it was revoked; -EBADF (fd < -1,
+ * or being closed); -ENOMEM.
  */
 int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags);
 int gyre_operation_wait(struct operation *operation);
@@ -64,6 +73,21 @@ int gyre_operation_wait(struct operation *operation);
 typedef void (*prepare_fn)(struct io_uring_sqe *sqe, const void *argument);
 int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prepare,
                        const void *argument);
+
+/* Ends what coro does in a revocable operation, from now on, with error (< 0). Any thread. */
+void gyre_operation_revoke(struct gyre_coro *coro, int error);
+
+static inline void operation_restore(struct gyre_coro *coro)
+{
+    /* Relaxed: a look that comes before it cancels for nothing, and the operation begins again. */
+    atomic_store_explicit(&coro->operation.revoked, 0, memory_order_relaxed);
+}
+
+static inline int operation_revoked(const struct gyre_coro *coro)
+{
+    /* Relaxed: only the value counts; who must see it is told by a barrier or a message. */
+    return atomic_load_explicit(&coro->operation.revoked, memory_order_relaxed);
+}
 
 /* Waits while the kernel frees the number, so that a look at users tells about the next file. */
 void gyre_descriptor_await_release(struct descriptor *descriptor);

@@ -1,4 +1,8 @@
-/* Parsing and printing of addresses; literal ones only. */
+/*
+ * Parsing and printing of addresses; literal ones only. Of a Unix socket's address the length
+ * counts, for the kernel does not end it where it fills its room, and an abstract name may have
+ * any bytes.
+ */
 #include "net/address.h"
 
 #include <arpa/inet.h>
@@ -147,15 +151,6 @@ void gyre_address_loopback(struct address *address)
     change_host(address, INADDR_LOOPBACK);
 }
 
-static int format_unix(const struct sockaddr_un *un, char *text, size_t size)
-{
-    int n = snprintf(NULL, 0, "%s", un->sun_path);
-
-    if ((size_t)n >= size)
-        return -ENOSPC;
-    return snprintf(text, size, "%s", un->sun_path);
-}
-
 int gyre_address_format(const struct sockaddr_storage *storage, char *text, size_t size)
 {
     char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE + 1] = "", line[128];
@@ -173,8 +168,6 @@ int gyre_address_format(const struct sockaddr_storage *storage, char *text, size
         if (in->sin6_scope_id)
             snprintf(zone, sizeof zone, "%%%u", in->sin6_scope_id);
         n = snprintf(line, sizeof line, "[%s%s]:%u", host, zone, ntohs(in->sin6_port));
-    } else if (storage->ss_family == AF_UNIX) {
-        return format_unix((const struct sockaddr_un *)storage, text, size);
     } else {
         return -EAFNOSUPPORT;
     }
@@ -182,4 +175,123 @@ int gyre_address_format(const struct sockaddr_storage *storage, char *text, size
         return -ENOSPC;
     memcpy(text, line, (size_t)n + 1);
     return n;
+}
+
+/* --- gyre/datagram.h -------------------------------------------------------------------------- */
+
+int gyre_address_unix(struct gyre_address *address, const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t length = path ? strlen(path) : 0;
+
+    if (!length || (path[0] == '@' && length == 1))
+        return -EINVAL;
+    if (length >= sizeof un.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(un.sun_path, path, length + 1);
+    if (path[0] == '@')
+        un.sun_path[0] = 0;
+    else
+        length++;
+    memset(address, 0, sizeof *address);
+    memcpy(&address->storage, &un, sizeof un);
+    address->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    return 0;
+}
+
+int gyre_address_from(struct gyre_address *address, const char *text)
+{
+    struct address parsed;
+    int error;
+
+    if (!text)
+        return -EINVAL;
+    if (text[0] == '@' || strchr(text, '/'))
+        return gyre_address_unix(address, text) ? -EINVAL : 0;
+    error = gyre_address_parse(text, &parsed);
+    if (error)
+        return error;
+    address->storage = parsed.storage;
+    address->length = parsed.length;
+    return 0;
+}
+
+/* The bytes of a Unix address; abstract: without the NUL that says so. */
+static size_t unix_name(const struct gyre_address *address, const char **name, bool *abstract)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&address->storage;
+    const size_t before = offsetof(struct sockaddr_un, sun_path);
+    size_t length = address->length > before ? address->length - before : 0;
+
+    if (length > sizeof un->sun_path)
+        length = sizeof un->sun_path;
+    *abstract = length && !un->sun_path[0];
+    *name = un->sun_path + *abstract;
+    return *abstract ? length - 1 : strnlen(un->sun_path, length);
+}
+
+static int unix_text(const struct gyre_address *address, char *text, size_t size)
+{
+    const char *name;
+    bool abstract;
+    size_t length = unix_name(address, &name, &abstract);
+
+    if (length + abstract >= size)
+        return -ENOSPC;
+    if (abstract)
+        *text++ = '@';
+    for (size_t i = 0; i < length; i++)
+        text[i] = name[i] ? name[i] : '@';
+    text[length] = 0;
+    return (int)(length + abstract);
+}
+
+int gyre_address_text(const struct gyre_address *address, char *text, size_t size)
+{
+    if (address->length < sizeof(sa_family_t))
+        return -EAFNOSUPPORT;
+    if (address->storage.ss_family == AF_UNIX)
+        return unix_text(address, text, size);
+    return gyre_address_format(&address->storage, text, size);
+}
+
+static bool unix_equal(const struct gyre_address *a, const struct gyre_address *b)
+{
+    const char *one, *other;
+    bool abstract_one, abstract_other;
+    size_t length = unix_name(a, &one, &abstract_one);
+
+    return length == unix_name(b, &other, &abstract_other) && abstract_one == abstract_other &&
+           (length || abstract_one) && !memcmp(one, other, length);
+}
+
+/* In the form of IPv6. False: of another family. */
+static bool widen(const struct gyre_address *address, struct sockaddr_in6 *wide)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&address->storage;
+
+    if (address->length >= sizeof *wide && address->storage.ss_family == AF_INET6) {
+        memcpy(wide, &address->storage, sizeof *wide);
+        return true;
+    }
+    if (address->length < sizeof *in || in->sin_family != AF_INET)
+        return false;
+    memset(wide, 0, sizeof *wide);
+    wide->sin6_port = in->sin_port;
+    memset(wide->sin6_addr.s6_addr + 10, 0xff, 2);
+    memcpy(wide->sin6_addr.s6_addr + 12, &in->sin_addr, 4);
+    return true;
+}
+
+int gyre_address_equal(const struct gyre_address *a, const struct gyre_address *b)
+{
+    struct sockaddr_in6 one, other;
+
+    if (a->length < sizeof(sa_family_t) || b->length < sizeof(sa_family_t))
+        return 0;
+    if (a->storage.ss_family == AF_UNIX && b->storage.ss_family == AF_UNIX)
+        return unix_equal(a, b);
+    return widen(a, &one) && widen(b, &other) && one.sin6_port == other.sin6_port &&
+           one.sin6_scope_id == other.sin6_scope_id &&
+           !memcmp(&one.sin6_addr, &other.sin6_addr, sizeof one.sin6_addr);
 }

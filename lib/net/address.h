@@ -2,6 +2,8 @@
 #ifndef GYRE_LIB_NET_ADDRESS_H
 #define GYRE_LIB_NET_ADDRESS_H
 
+#include <gyre/datagram.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -20,7 +22,10 @@ int gyre_address_parse(const char *text, struct address *address);
 void gyre_address_any_v4(struct address *address);
 void gyre_address_loopback(struct address *address);
 
-/* Returns the length without the NUL, -ENOSPC, -EAFNOSUPPORT. */
+/* Of the internet families: the length without the NUL, -ENOSPC, -EAFNOSUPPORT. */
 int gyre_address_format(const struct sockaddr_storage *storage, char *text, size_t size);
+
+/* A path, or '@' and an abstract name. Returns 0, -EINVAL (no name), -ENAMETOOLONG. */
+int gyre_address_unix(struct gyre_address *address, const char *path);
 
 #endif

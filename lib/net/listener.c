@@ -30,6 +30,8 @@
 #include "base/grow.h"
 #include "io/operation.h"
 #include "net/address.h"
+#include "net/listener.h"
+#include "net/unix_path.h"
 #include "ring/tsan.h"
 
 #include <gyre/io.h>
@@ -65,6 +67,7 @@ struct gyre_listener {
     struct gyre_coro *closer;
     struct list waiters;
     struct gyre_listener *next; /* once closed */
+    struct unix_path *path;     /* of a Unix socket's, or NULL */
     int *queue;                 /* a ring buffer of capacity (a power of two) */
     unsigned capacity, head, count;
 };
@@ -468,6 +471,7 @@ int gyre_listener_close(struct gyre_listener *listener)
     spin_unlock(&listener->lock);
     while (listener->count)
         close(dequeue(listener));
+    gyre_unix_path_remove(listener->path);
     gyre_close(listener->fd);
     free(listener->queue);
     keep_closed(listener);
@@ -596,6 +600,11 @@ int gyre_tcp_listen_options(struct gyre_listener **listener, const char *text,
 int gyre_tcp_listen(struct gyre_listener **listener, const char *address)
 {
     return gyre_tcp_listen_options(listener, address, NULL);
+}
+
+void gyre_listener_owns(struct gyre_listener *listener, struct unix_path *path)
+{
+    listener->path = path;
 }
 
 int gyre_listener_fd(const struct gyre_listener *listener)

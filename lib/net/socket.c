@@ -11,13 +11,12 @@
 
 static int address_text(bool peer, int fd, char *text, size_t size)
 {
-    struct sockaddr_storage storage = {0};
-    socklen_t length = sizeof storage;
-    struct sockaddr *address = (struct sockaddr *)&storage;
+    struct gyre_address found = {.length = sizeof found.storage};
+    struct sockaddr *address = (struct sockaddr *)&found.storage;
+    int result =
+        peer ? getpeername(fd, address, &found.length) : getsockname(fd, address, &found.length);
 
-    if ((peer ? getpeername(fd, address, &length) : getsockname(fd, address, &length)) < 0)
-        return -errno;
-    return gyre_address_format(&storage, text, size);
+    return result < 0 ? -errno : gyre_address_text(&found, text, size);
 }
 
 int gyre_local_address(int fd, char *text, size_t size)

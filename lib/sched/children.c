@@ -29,13 +29,17 @@ struct loan {
     sigset_t mask;
 };
 
-static void give_original(void)
+void gyre_children_take_original(void)
 {
-    if (!active || !worker_current())
-        return;
     if (original_cpus)
         gyre_cpus_unbind(original_cpus);
     pthread_sigmask(SIG_SETMASK, &original_mask, NULL);
+}
+
+static void give_original(void)
+{
+    if (active && worker_current())
+        gyre_children_take_original();
 }
 
 void gyre_children_set_original(const struct cpus *cpus, const sigset_t *mask)

@@ -9,4 +9,7 @@
 /* Remembered from gyre_run's caller: what children get. NULL: nothing to give back. */
 void gyre_children_set_original(const struct cpus *cpus, const sigset_t *mask);
 
+/* By a thread that a worker has started: takes them. */
+void gyre_children_take_original(void);
+
 #endif

@@ -74,6 +74,7 @@ enum park_reason {
     PARK_BARRIER,
     PARK_GROUP,
     PARK_CONTEXT,
+    PARK_BLOCKING,
     PARK_TEST,
     PARK_PREEMPTED,
 };
@@ -87,6 +88,8 @@ struct coro_operation {
     /* Whose ring it is in flight on, or NULL. Set by that worker, cleared under its reap lock. */
     _Atomic(struct worker *) flight;
     bool cancelled; /* a cancel was submitted already; by that worker */
+    /* Why somebody besides the context no longer wants it: -errno, or 0. See io/operation.h. */
+    _Atomic(int) revoked;
 };
 
 enum { CORO_TELLS = 1 << 7 }; /* detached, and its `at_end` is called */

@@ -18,6 +18,7 @@
 #include "sched/quiet.h"
 
 #include "base/clock.h"
+#include "sched/helpers.h"
 
 enum { SEARCH_ROUNDS = 4, STEAL_MAX = 16, SLOT_PATIENCE = 64 };
 
@@ -218,7 +219,7 @@ static bool work_visible(struct worker *worker)
     struct gyre_runtime *runtime = gyre_runtime_instance;
 
     if (ring_completed(&worker->ring) || !mailbox_empty(&worker->mailbox) ||
-        !inject_empty(&worker->own) ||
+        !inject_empty(&worker->own) || (unlikely(worker->helped) && !helpers_pending()) ||
         atomic_load_explicit(&runtime->phase, memory_order_relaxed) == PHASE_STOPPED)
         return true;
     for (unsigned i = 0; i < runtime->worker_count; i++) {

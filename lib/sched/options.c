@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RING_ENTRIES_MIN = 4, RING_ENTRIES_MAX = 32768 };
+enum { RING_ENTRIES_MIN = 4, RING_ENTRIES_MAX = 32768, HELPERS_DEFAULT = 4, HELPERS_MAX = 1024 };
 
 #define QUANTUM_DEFAULT (10 * GYRE_MILLISECOND)
 #define QUANTUM_MIN     (100 * GYRE_MICROSECOND)
@@ -127,6 +127,11 @@ static int read_environment(struct gyre_options *options)
             return refuse("GYRE_RING_ENTRIES", text, "a number from 4 to 32768");
         options->ring_entries = (unsigned)number;
     }
+    if ((text = getenv("GYRE_HELPERS"))) {
+        if (!parse(text, 1, HELPERS_MAX, false, &number))
+            return refuse("GYRE_HELPERS", text, "a number from 1 to 1024");
+        options->helpers = (unsigned)number;
+    }
     if ((text = getenv("GYRE_GRACE"))) {
         if (!parse(text, 0, INT64_MAX / GYRE_MILLISECOND, false, &number))
             return refuse("GYRE_GRACE", text, "milliseconds");
@@ -174,6 +179,8 @@ static int check(const struct gyre_options *options)
     else if (options->ring_entries &&
              (options->ring_entries < RING_ENTRIES_MIN || options->ring_entries > RING_ENTRIES_MAX))
         wrong = "ring_entries: 4 to 32768";
+    else if (options->helpers > HELPERS_MAX)
+        wrong = "helpers: at most 1024";
     else if (options->quantum > 0 &&
              (options->quantum < QUANTUM_MIN || options->quantum > QUANTUM_MAX))
         wrong = "quantum: 100 us to 10 s";
@@ -209,6 +216,8 @@ int gyre_options_resolve(struct gyre_options *options, const struct gyre_options
         options->stack_size = 128 << 10;
     if (!options->ring_entries)
         options->ring_entries = 256;
+    if (!options->helpers)
+        options->helpers = HELPERS_DEFAULT;
     if (!options->grace)
         options->grace = 5 * GYRE_SECOND;
     if (!options->quantum)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/message.h"
 #include "base/panic.h"
+#include "sched/helpers.h"
 #include "sched/options.h"
 #include "sched/park.h"
 #include "sched/pick.h"
@@ -17,6 +18,8 @@
 #define SETTLE_TIME       (50 * GYRE_MILLISECOND)
 #define SETTLE_TIME_TESTS GYRE_SECOND
 #define SETTLE_ROUNDS     1000
+
+struct helpers gyre_helpers;
 
 /* --- nothing to run ------------------------------------------------------------------------- */
 
@@ -87,10 +90,12 @@ bool gyre_quiet_idle(struct worker *worker)
     struct gyre_runtime *runtime = gyre_runtime_instance;
     int64_t next = timers_next(&worker->timers);
 
+    /* First: what the last call that ended has made ready is seen below. */
+    worker->helped = helpers_pending() != 0;
     if (something_came(worker))
         return true;
     /* None living: before the main coroutine, or after the last. */
-    if (ring_in_flight(&worker->ring) || !gyre_coro_live(runtime))
+    if (worker->helped || ring_in_flight(&worker->ring) || !gyre_coro_live(runtime))
         return false;
     /* What is in the background only, and may have something to tell at once. */
     if (ring_unsubmitted(&worker->ring)) {
@@ -156,8 +161,9 @@ size_t gyre_quiet_settle(void)
 
     while ((live = gyre_coro_live(runtime)) > 1) {
         struct worker *worker = worker_current();
+        bool helped = helpers_pending() != 0; /* first, as in gyre_quiet_idle */
 
-        if (worker->alone && !has_local_work(worker) && !something_came(worker) &&
+        if (worker->alone && !helped && !has_local_work(worker) && !something_came(worker) &&
             !ring_in_flight(&worker->ring))
             break;
         if (rounds++ >= SETTLE_ROUNDS && clock_real() >= limit)

@@ -1,7 +1,8 @@
 /*
  * A test's only worker with nothing to run: the clock moves on, or nothing will ever happen again.
  *
- * Quiet means: no coroutine is runnable, no message, no submission and no completion under way.
+ * Quiet means: no coroutine is runnable, no message, no submission, no
+ * completion and no call of gyre_blocking under way.
  * Then, first that applies: who waits for it in gyre_quiet_wait goes on; virtual time jumps to the
  * next timer; with neither it is a deadlock. That is reported and everything is cancelled, from
  * here, so that all who can be woken have been when it is quiet again: those left then never end.

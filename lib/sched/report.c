@@ -27,6 +27,7 @@ static const char *const park_words[] = {
     [PARK_BARRIER] = "waiting at a barrier",
     [PARK_GROUP] = "waiting for a group",
     [PARK_CONTEXT] = "waiting for a context's function",
+    [PARK_BLOCKING] = "in gyre_blocking",
     [PARK_TEST] = "in gyre_test_wait",
     [PARK_PREEMPTED] = "computing",
 };

@@ -19,6 +19,7 @@
 #include "coro/overflow.h"
 #include "sched/children.h"
 #include "sched/ending.h"
+#include "sched/helpers.h"
 #include "sched/options.h"
 #include "sched/quiet.h"
 #include "sched/report.h"
@@ -55,16 +56,16 @@ void gyre_run_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeou
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout < 0 ? NULL : &time, NULL, 0);
 }
 
-static void futex_wake(_Atomic(uint32_t) *word)
+void gyre_run_futex_wake(_Atomic(uint32_t) *word, int count)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
 void gyre_run_attend(struct gyre_runtime *runtime)
 {
     /* Seq_cst: comes before the wake, and after what there is to see. */
     atomic_fetch_add_explicit(&runtime->attention, 1, memory_order_seq_cst);
-    futex_wake(&runtime->attention);
+    gyre_run_futex_wake(&runtime->attention, INT32_MAX);
 }
 
 static void set_phase(struct gyre_runtime *runtime, uint32_t phase)
@@ -115,7 +116,7 @@ static void report_and_wait(struct gyre_runtime *runtime, uint32_t go)
 {
     /* Release: pairs with the acquire of the thread that counts them. */
     atomic_fetch_add_explicit(&runtime->reported, 1, memory_order_release);
-    futex_wake(&runtime->reported);
+    gyre_run_futex_wake(&runtime->reported, INT32_MAX);
     while (atomic_load_explicit(&runtime->go, memory_order_acquire) == go)
         gyre_run_futex_wait(&runtime->go, go, -1);
 }
@@ -147,7 +148,7 @@ static void *worker_thread(void *argument)
 static void release_threads(struct gyre_runtime *runtime, uint32_t go)
 {
     atomic_store_explicit(&runtime->go, go, memory_order_release);
-    futex_wake(&runtime->go);
+    gyre_run_futex_wake(&runtime->go, INT32_MAX);
 }
 
 static void join_threads(struct gyre_runtime *runtime, unsigned count)
@@ -411,32 +412,43 @@ static int64_t grace_of(const struct gyre_runtime *runtime)
     return runtime->options.grace < 0 ? 0 : runtime->options.grace;
 }
 
-/* Returns 0 when every coroutine has ended, else how many were left when the grace was over. The
- * main coroutine has said that it ends, and is on its way: no straggler. */
-static size_t await_end(struct gyre_runtime *runtime)
+/* Returns true when every coroutine, and every function on a helper thread, has ended; false when
+ * the grace was over. The main coroutine has said that it ends, and is on its way: no straggler. */
+static bool await_end(struct gyre_runtime *runtime)
 {
     int64_t limit = clock_after(clock_real(), grace_of(runtime));
-    size_t count;
 
     gyre_context_end(&runtime->contexts.root, -ECANCELED);
-    while (gyre_coro_live(runtime)) {
+    while (gyre_coro_live(runtime) || helpers_pending()) {
         /* The count of living ones includes who has ended but for the last few instructions. */
         if (clock_real() >= limit &&
-            (count = gyre_report_count(runtime, REPORT_ALIVE, runtime->main)))
-            return count;
+            (gyre_report_count(runtime, REPORT_ALIVE, runtime->main) || helpers_left(false)))
+            return false;
         gyre_stack_each(&runtime->stacks, interrupt_alive, NULL);
         /* Nobody signals the last end: it would cost every coroutine's. */
         gyre_watchdog_wait(runtime, atomic_load_explicit(&runtime->attention, memory_order_seq_cst),
                            GYRE_MILLISECOND);
     }
-    return 0;
+    return true;
 }
 
-static int give_up(struct gyre_runtime *runtime, size_t stragglers)
+static int give_up(struct gyre_runtime *runtime)
 {
-    gyre_message("shutdown: %zu coroutine%s did not end within the grace of %ld ms:", stragglers,
-                 stragglers == 1 ? "" : "s", (long)(grace_of(runtime) / GYRE_MILLISECOND));
-    gyre_report_lines(runtime, REPORT_ALIVE, runtime->main);
+    long grace = (long)(grace_of(runtime) / GYRE_MILLISECOND);
+    size_t coroutines = gyre_report_count(runtime, REPORT_ALIVE, runtime->main);
+    size_t functions = helpers_left(false);
+
+    if (coroutines) {
+        gyre_message("shutdown: %zu coroutine%s did not end within the grace of %ld ms:",
+                     coroutines, coroutines == 1 ? "" : "s", grace);
+        gyre_report_lines(runtime, REPORT_ALIVE, runtime->main);
+    }
+    if (functions) {
+        gyre_message("shutdown: %zu function%s of gyre_blocking_detached did not return within the "
+                     "grace of %ld ms:",
+                     functions, functions == 1 ? "" : "s", grace);
+        helpers_left(true);
+    }
     if (!runtime->options.keep_stragglers)
         abort();
     return -EBUSY;
@@ -513,7 +525,6 @@ static void report_overflow(struct stack_block *block, void *address)
 static int run(struct gyre_runtime *runtime, struct main_call *call, struct debug_topics debug)
 {
     char line[200];
-    size_t stragglers;
     int error = start_threads(runtime);
 
     if (error)
@@ -535,9 +546,9 @@ static int run(struct gyre_runtime *runtime, struct main_call *call, struct debu
     release_threads(runtime, 1);
     await_main(runtime);
     gyre_visits_close();
-    stragglers = await_end(runtime);
-    if (stragglers)
-        return give_up(runtime, stragglers);
+    if (!await_end(runtime))
+        return give_up(runtime);
+    helpers_end();
     stop_workers(runtime);
     gyre_endings_call();
     if (unlikely(gyre_checks)) {

@@ -89,6 +89,7 @@ struct worker {
     struct shuffle shuffle;
     struct preemption preempt;
     bool quiet;     /* in a test, and alone: quiet.c has a say before it sleeps */
+    bool helped;    /* the same, when it last looked: helper threads had something to do */
     bool broken_up; /* everything was cancelled, for nothing would ever have happened */
     pthread_t thread;
     int start_error;
@@ -243,6 +244,7 @@ void gyre_run_attend(struct gyre_runtime *runtime);
 /* Waits while *word is value, for timeout nanoseconds (negative: for ever), or less. By no worker.
  */
 void gyre_run_futex_wait(_Atomic(uint32_t) *word, uint32_t value, int64_t timeout);
+void gyre_run_futex_wake(_Atomic(uint32_t) *word, int count);
 
 /* idle.c */
 void gyre_wake_one(void); /* work was queued: one sleeper, unless one searches */

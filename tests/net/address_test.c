@@ -168,14 +168,83 @@ Test(address, text_that_does_not_fit_is_left_alone)
 
 Test(address, other_families)
 {
-    struct sockaddr_storage storage = {.ss_family = AF_UNIX};
-    char text[GYRE_ADDRESS_SIZE] = "untouched";
+    struct gyre_address address = {{.ss_family = AF_UNIX}, sizeof(sa_family_t)};
+    char text[2 * GYRE_ADDRESS_SIZE] = "untouched";
 
-    cr_assert_eq(gyre_address_format(&storage, text, sizeof text), 0);
+    cr_assert_eq(gyre_address_text(&address, text, sizeof text), 0);
     cr_assert_str_eq(text, "");
-    memset(((struct sockaddr_un *)&storage)->sun_path, 'x',
-           sizeof((struct sockaddr_un *)&storage)->sun_path);
-    cr_assert_eq(gyre_address_format(&storage, text, sizeof text), -ENOSPC);
-    storage.ss_family = AF_NETLINK;
-    cr_assert_eq(gyre_address_format(&storage, text, sizeof text), -EAFNOSUPPORT);
+    memset(((struct sockaddr_un *)&address.storage)->sun_path, 'x',
+           sizeof((struct sockaddr_un *)&address.storage)->sun_path);
+    address.length = sizeof(struct sockaddr_un);
+    cr_assert_eq(gyre_address_text(&address, text, 108), -ENOSPC);
+    cr_assert_eq(gyre_address_text(&address, text, 109), 108);
+    cr_assert_eq(strlen(text), 108);
+    address.storage.ss_family = AF_NETLINK;
+    cr_assert_eq(gyre_address_text(&address, text, sizeof text), -EAFNOSUPPORT);
+    address.length = 0;
+    cr_assert_eq(gyre_address_text(&address, text, sizeof text), -EAFNOSUPPORT);
+}
+
+Test(address, public_ones_survive_the_way_there_and_back)
+{
+    static const char *const kinds[] = {"127.0.0.1:80",   "[::1]:53", "[fe80::1%7]:80",
+                                        "/run/some.sock", "./x",      "@abstract"};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct gyre_address address, again;
+        char text[GYRE_ADDRESS_SIZE];
+
+        cr_assert_eq(gyre_address_from(&address, kinds[i]), 0, "%s", kinds[i]);
+        cr_assert_eq(gyre_address_text(&address, text, sizeof text), (int)strlen(kinds[i]));
+        cr_assert_str_eq(text, kinds[i]);
+        cr_assert_eq(gyre_address_from(&again, text), 0);
+        for (size_t j = 0; j < sizeof kinds / sizeof *kinds; j++) {
+            cr_assert_eq(gyre_address_from(&again, kinds[j]), 0);
+            cr_assert_eq(!!gyre_address_equal(&address, &again), i == j, "%s %s", kinds[i],
+                         kinds[j]);
+        }
+    }
+}
+
+Test(address, equal_is_about_the_host_and_the_port)
+{
+    struct gyre_address a, b, none = {.length = 0};
+
+    cr_assert_eq(gyre_address_from(&a, "192.0.2.1:7"), 0);
+    cr_assert_eq(gyre_address_from(&b, "[::ffff:192.0.2.1]:7"), 0);
+    cr_assert(gyre_address_equal(&a, &b), "as a socket of both families shows it");
+    cr_assert_eq(gyre_address_from(&b, "192.0.2.1:8"), 0);
+    cr_assert(!gyre_address_equal(&a, &b));
+    cr_assert(!gyre_address_equal(&a, &none) && !gyre_address_equal(&none, &none));
+    cr_assert_eq(gyre_address_from(&a, "[::1]:7"), 0);
+    b = a;
+    ((struct sockaddr_in6 *)&b.storage)->sin6_flowinfo = 5;
+    cr_assert(gyre_address_equal(&a, &b));
+    cr_assert_eq(gyre_address_from(&a, "@name"), 0);
+    b = a;
+    b.length++; /* another abstract name: with a NUL at its end */
+    cr_assert(!gyre_address_equal(&a, &b));
+    cr_assert_eq(gyre_address_from(&a, "/x"), 0);
+    b = a;
+    b.length--; /* the kernel counts the NUL, others may not */
+    cr_assert(gyre_address_equal(&a, &b));
+}
+
+Test(address, what_is_no_public_one)
+{
+    struct gyre_address address;
+    char path[120];
+
+    cr_assert_eq(gyre_address_from(&address, NULL), -EINVAL);
+    cr_assert_eq(gyre_address_from(&address, ""), -EINVAL);
+    cr_assert_eq(gyre_address_from(&address, "@"), -EINVAL);
+    cr_assert_eq(gyre_address_from(&address, "plain"), -EINVAL);
+    cr_assert_eq(gyre_address_from(&address, "example.org:53"), -EADDRNOTAVAIL);
+    memset(path, 'x', sizeof path);
+    path[0] = '/';
+    path[107] = 0;
+    cr_assert_eq(gyre_address_from(&address, path), 0);
+    path[107] = 'x';
+    path[108] = 0;
+    cr_assert_eq(gyre_address_from(&address, path), -EINVAL);
 }

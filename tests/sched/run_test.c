@@ -235,6 +235,9 @@ Test(options, that_make_no_sense_are_refused)
     refused(&options, "gyre: cannot start: an option makes no sense; ring_entries: 4 to 32768\n");
     options.ring_entries = 65536;
     refused(&options, "gyre: cannot start: an option makes no sense; ring_entries: 4 to 32768\n");
+    options = (struct gyre_options)GYRE_OPTIONS_INIT;
+    options.helpers = 1025;
+    refused(&options, "gyre: cannot start: an option makes no sense; helpers: at most 1024\n");
 }
 
 Test(options, all_zero_are_not_initialised)
@@ -306,6 +309,8 @@ Test(environment, nonsense_is_named_and_refused)
     nonsense("GYRE_PINNING", "on ", "auto, off or on");
     nonsense("GYRE_RING_ENTRIES", "3", "a number from 4 to 32768");
     nonsense("GYRE_RING_ENTRIES", "32769", "a number from 4 to 32768");
+    nonsense("GYRE_HELPERS", "0", "a number from 1 to 1024");
+    nonsense("GYRE_HELPERS", "1025", "a number from 1 to 1024");
     nonsense("GYRE_GRACE", "-1", "milliseconds");
     nonsense("GYRE_GRACE", "1s", "milliseconds");
     nonsense("GYRE_GRACE", "9223372036854775807", "milliseconds");
