@@ -46,23 +46,24 @@ struct gyre_feed_options {
 struct gyre_piece {
     char *data;
     size_t size;              /* 0 only for a datagram without content */
-    int truncated;            /* a datagram that was longer than a buffer: more than 3,952 bytes */
+    int truncated;            /* a datagram or message was longer than a buffer: than 3,952 bytes */
     struct gyre_address from; /* with GYRE_FEED_ADDRESSES; else its length is 0 */
     void *pool;               /* private, as what follows */
     unsigned buffer;
 };
 
 /*
- * Opens a feed of the socket fd: a stream (what arrives next is one piece, of 1 byte at least) or
- * one of datagrams or messages (each is one piece). fd stays the caller's, who closes it only after
+ * Opens a feed of the socket fd: of a stream (a piece is what has come, 1 byte at least), of
+ * datagrams (each is a piece), or of messages of a connection (SOCK_SEQPACKET: the same, and an
+ * empty one is the end). fd stays the caller's, who closes it only after
  * the feed; nobody else reads from it meanwhile. Not for a socket with UDP_GRO: what the kernel has
  * joined does not fit. options may be NULL.
  *
  * It belongs to the ring of the worker that the caller runs on, wherever its pieces are used.
- * Returns 0, -EINVAL (an argument makes no sense; addresses of a stream), -EBADF, -ENOTSOCK, -EBUSY
- * (the descriptor has a feed), -EOPNOTSUPP (a kernel without provided buffers: use gyre_read),
- * -ENOMEM. Parks at most while a gyre_close of the same number ends. Only from a coroutine. Go:
- * none.
+ * Returns 0, -EINVAL (an argument makes no sense; addresses of what is connected), -EBADF,
+ * -ENOTSOCK, -EBUSY (the descriptor has a feed), -EOPNOTSUPP (a kernel without provided buffers:
+ * use gyre_read), -ENOMEM. Parks at most while a gyre_close of the same number ends. Only from a
+ * coroutine. Go: none.
  */
 GYRE_API int gyre_feed_open(struct gyre_feed **feed, int fd,
                             const struct gyre_feed_options *options);

@@ -8,6 +8,9 @@
  *   back until there is a buffer.
  * - It is armed while fewer than `ahead` pieces are queued; beyond that it is cancelled, and armed
  *   again when half of them are taken. What arrives before the cancel does is queued.
+ * - On Unix sockets that are connected it is a single receive a piece: a multishot one may miss the
+ *   end there for ever, when it comes right behind the last bytes (kernels 6.17 to at least
+ *   6.18.44; tests/net/feed_race found it, axboe/liburing#1549 tells of it).
  * - The queue is linked through the pool's buffers: a completion allocates nothing.
  * - It is closed when the receive is not armed, no message is under way, nobody is inside
  *   gyre_feed_next, and no gyre_close of the descriptor is telling it to let go.
@@ -41,10 +44,12 @@ struct gyre_feed {
     struct spinlock lock;
     struct feed_pool *pool;
     int fd;
+    int flags; /* of recv */
     int error; /* to be told: 0 or -errno */
     unsigned ahead;
     bool stream;   /* has an end, which a receive of nothing tells */
-    bool messages; /* each with a header before it, by recvmsg */
+    bool single;   /* a submission a piece */
+    bool headers;  /* each datagram has one before it, by recvmsg */
     bool attached; /* the descriptor's entry leads here, or whoever found it there is at work */
     bool armed, cancelling, sent, ended, broken, closing;
     bool inside; /* somebody is in gyre_feed_next */
@@ -104,8 +109,10 @@ static void wake_closers(struct gyre_feed *feed)
 
 static void prepare(struct gyre_feed *feed, struct io_uring_sqe *sqe)
 {
-    if (feed->messages)
+    if (feed->headers)
         io_uring_prep_recvmsg_multishot(sqe, feed->fd, &feed->header, 0);
+    else if (feed->single)
+        io_uring_prep_recv(sqe, feed->fd, NULL, 0, feed->flags);
     else
         io_uring_prep_recv_multishot(sqe, feed->fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
@@ -136,6 +143,7 @@ static void tell(struct gyre_feed *feed, struct worker *reaper);
 static void handle_message(void *argument, struct mailbox_message *message)
 {
     struct gyre_feed *feed = container_of(message, struct gyre_feed, message);
+    struct feed_pool *pool = feed->pool;
     struct worker *worker = argument;
     struct io_uring_sqe *sqe = NULL;
     bool needed;
@@ -148,9 +156,11 @@ static void handle_message(void *argument, struct mailbox_message *message)
         wake_closers(feed);
     }
     spin_unlock(&feed->lock);
-    if (!needed)
-        return; /* it may be gone */
-    error = gyre_provided_ready(&feed->pool->buffers, &worker->ring);
+    if (!needed) { /* it may be gone */
+        gyre_feed_pool_pass_on(pool);
+        return;
+    }
+    error = gyre_provided_ready(&pool->buffers, &worker->ring);
     /* Outside the lock: making room may complete receives, which take it. */
     sqe = error ? NULL : gyre_operation_entry(worker);
     if (!error && !sqe) {
@@ -167,6 +177,8 @@ static void handle_message(void *argument, struct mailbox_message *message)
     }
     wake_closers(feed);
     spin_unlock(&feed->lock);
+    /* This one may find nothing to put into the buffer that it was told of. */
+    gyre_feed_pool_pass_on(pool);
 }
 
 /* --- completion ------------------------------------------------------------------------------- */
@@ -220,14 +232,14 @@ static void note_end(struct gyre_feed *feed, int result)
 static void receive(struct gyre_feed *feed, int result, unsigned flags)
 {
     const int header =
-        feed->messages ? (int)(sizeof(struct io_uring_recvmsg_out) + feed->header.msg_namelen) : 1;
+        feed->headers ? (int)(sizeof(struct io_uring_recvmsg_out) + feed->header.msg_namelen) : 1;
     unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
 
     if (flags & IORING_CQE_F_BUFFER)
         gyre_feed_pool_take(feed->pool, id);
     if (!(flags & IORING_CQE_F_BUFFER)) {
         note_end(feed, result);
-    } else if (result < header || (feed->stream && feed->messages && result == header)) {
+    } else if (result < header) {
         gyre_feed_pool_put(feed->pool, id, PROVIDED_TAKEN);
         note_end(feed, result < 0 ? result : 0);
     } else {
@@ -254,7 +266,7 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
 
 /* --- taking ----------------------------------------------------------------------------------- */
 
-static void open_message(const struct gyre_feed *feed, struct gyre_piece *piece)
+static void open_datagram(const struct gyre_feed *feed, struct gyre_piece *piece)
 {
     const struct io_uring_recvmsg_out *out = (const void *)piece->data;
     const char *name = piece->data + sizeof *out;
@@ -279,13 +291,13 @@ static void take(struct gyre_feed *feed, struct gyre_piece *piece)
     feed->count--;
     buffer_set(buffer, PROVIDED_LENT);
     piece->data = provided_at(buffers, id);
-    piece->size = buffer->size;
-    piece->truncated = 0;
+    piece->truncated = buffer->size > PROVIDED_SIZE;
+    piece->size = piece->truncated ? PROVIDED_SIZE : buffer->size;
     piece->from.length = 0;
     piece->pool = feed->pool;
     piece->buffer = id;
-    if (feed->messages)
-        open_message(feed, piece);
+    if (feed->headers)
+        open_datagram(feed, piece);
 }
 
 static void commit_wait(struct worker *worker, struct gyre_coro *self, void *argument)
@@ -458,19 +470,19 @@ void gyre_feed_close(struct gyre_feed *feed)
 /* What version 0.1 had. */
 #define OPTIONS_LEAST (offsetof(struct gyre_feed_options, ahead) + sizeof(unsigned))
 
-/* The caller's, or the defaults, in the form this version knows, for a socket of this type. */
+/* The caller's, or the defaults, in the form this version knows, for this kind of socket. */
 static int take_options(struct gyre_feed_options *options, const struct gyre_feed_options *asked,
-                        int type)
+                        bool connected)
 {
     const struct gyre_feed_options defaults = GYRE_FEED_INIT;
 
     if (!asked)
         asked = &defaults;
     if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked, asked->size) ||
-        options->flags & ~(unsigned)GYRE_FEED_ADDRESSES || (options->flags && type == SOCK_STREAM))
+        options->flags & ~(unsigned)GYRE_FEED_ADDRESSES || (options->flags && connected))
         return -EINVAL;
     if (!options->ahead)
-        options->ahead = type == SOCK_STREAM ? AHEAD_OF_STREAM : AHEAD_OF_DATAGRAMS;
+        options->ahead = connected ? AHEAD_OF_STREAM : AHEAD_OF_DATAGRAMS;
     return 0;
 }
 
@@ -502,15 +514,18 @@ int gyre_feed_open(struct gyre_feed **opened, int fd, const struct gyre_feed_opt
     struct gyre_feed_options options;
     struct gyre_feed *feed;
     struct feed_pool *pool;
-    int type, error;
+    int type, domain, error;
     socklen_t length = sizeof type;
+    bool connected;
 
     coro_required("gyre_feed_open");
     if (!opened)
         return -EINVAL;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
         return -errno;
-    error = take_options(&options, asked, type);
+    connected = type == SOCK_STREAM || type == SOCK_SEQPACKET;
+    error = take_options(&options, asked, connected);
     if (!error)
         error = gyre_feed_pool_get(worker_current(), &pool);
     if (error)
@@ -524,8 +539,11 @@ int gyre_feed_open(struct gyre_feed **opened, int fd, const struct gyre_feed_opt
     feed->pool = pool;
     feed->fd = fd;
     feed->ahead = options.ahead;
-    feed->stream = type == SOCK_STREAM || type == SOCK_SEQPACKET;
-    feed->messages = type != SOCK_STREAM;
+    feed->stream = connected;
+    feed->headers = !feed->stream;
+    feed->single = type == SOCK_SEQPACKET || (type == SOCK_STREAM && domain == AF_UNIX);
+    /* Of a message the whole length, however long. */
+    feed->flags = type == SOCK_SEQPACKET ? MSG_TRUNC : 0;
     if (options.flags & GYRE_FEED_ADDRESSES)
         feed->header.msg_namelen = sizeof(struct sockaddr_storage);
     error = attach(feed);

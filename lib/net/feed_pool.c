@@ -26,7 +26,7 @@ static void start_tick(struct feed_pool *pool)
     struct worker *worker = worker_current();
 
     /* A test's clock would jump to it. */
-    if (pool->ticking || provided_circulating(&pool->buffers) <= PROVIDED_LEAST || !worker ||
+    if (pool->ticking || provided_circulating(&pool->buffers) <= gyre_provided_least || !worker ||
         clock_is_virtual())
         return;
     pool->ticking = true;
@@ -35,9 +35,9 @@ static void start_tick(struct feed_pool *pool)
 
 static unsigned wanted(const struct feed_pool *pool)
 {
-    unsigned count = PROVIDED_LEAST;
+    unsigned count = gyre_provided_least;
 
-    while (count < 2 * pool->most && count < PROVIDED_MOST)
+    while (count < 2 * pool->most && count < gyre_provided_most)
         count *= 2;
     return count;
 }
@@ -122,10 +122,22 @@ void gyre_feed_pool_put(struct feed_pool *pool, unsigned id, enum buffer_state f
     }
     gyre_provided_put(buffers, id);
     message = buffers->settling ? NULL : pop_starved(pool);
-    if (unlikely(provided_circulating(buffers) > PROVIDED_LEAST))
+    if (unlikely(provided_circulating(buffers) > gyre_provided_least))
         start_tick(pool);
     spin_unlock(&buffers->lock);
     if (unlikely(message))
+        send_message(pool, message);
+}
+
+void gyre_feed_pool_pass_on(struct feed_pool *pool)
+{
+    struct mailbox_message *message = NULL;
+
+    spin_lock(&pool->buffers.lock);
+    if (provided_left(&pool->buffers))
+        message = pop_starved(pool);
+    spin_unlock(&pool->buffers.lock);
+    if (message)
         send_message(pool, message);
 }
 

@@ -47,4 +47,7 @@ bool gyre_feed_pool_starve(struct feed_pool *pool, struct mailbox_message *messa
 /* True: the message was waiting, and is the caller's again. */
 bool gyre_feed_pool_unstarve(struct feed_pool *pool, const struct mailbox_message *message);
 
+/* A buffer that a message was sent for may not be needed: the next one is sent, if one is left. */
+void gyre_feed_pool_pass_on(struct feed_pool *pool);
+
 #endif

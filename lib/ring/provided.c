@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+unsigned gyre_provided_least = 64, gyre_provided_most = PROVIDED_MOST;
+
 /* The kernel's ring, then the buffers. Without their memory being committed: most never are. */
 static const size_t ring_bytes = PROVIDED_MOST * sizeof(struct io_uring_buf);
 static const size_t all_bytes =
@@ -55,7 +57,8 @@ static void make_idle(struct provided *buffers, unsigned id)
 /* With the lock, while registered: so many more, or fewer if there are no more. */
 static void supply(struct provided *buffers, unsigned count)
 {
-    for (; count && buffers->idle != PROVIDED_NONE; count--) {
+    while (count-- && buffers->idle != PROVIDED_NONE &&
+           provided_circulating(buffers) < gyre_provided_most) {
         unsigned id = buffers->idle;
 
         buffers->idle = buffers->all[id].next;
@@ -72,7 +75,7 @@ bool gyre_provided_grow(struct provided *buffers)
 
     if (!buffers->registered || buffers->settling)
         return false;
-    supply(buffers, before ? before : PROVIDED_LEAST);
+    supply(buffers, before ? before : gyre_provided_least);
     return provided_circulating(buffers) > before;
 }
 
@@ -107,8 +110,8 @@ int gyre_provided_init(struct provided *buffers, struct ring *ring)
     buffers->idle = PROVIDED_NONE;
     for (unsigned id = PROVIDED_MOST; id-- > 0;)
         make_idle(buffers, id);
-    supply(buffers, PROVIDED_LEAST);
-    atomic_store_explicit(&buffers->least, PROVIDED_LEAST, memory_order_relaxed);
+    supply(buffers, gyre_provided_least);
+    atomic_store_explicit(&buffers->least, gyre_provided_least, memory_order_relaxed);
     return 0;
 }
 
@@ -132,7 +135,7 @@ int gyre_provided_ready(struct provided *buffers, struct ring *ring)
     spin_lock(&buffers->lock);
     error = register_ring(buffers, ring);
     if (!error)
-        supply(buffers, PROVIDED_LEAST);
+        supply(buffers, gyre_provided_least);
     spin_unlock(&buffers->lock);
     return error ? -ENOMEM : 0;
 }

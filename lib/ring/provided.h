@@ -27,7 +27,6 @@
 enum {
     PROVIDED_GROUP = 1,
     PROVIDED_MOST = 8192,
-    PROVIDED_LEAST = 64,
     PROVIDED_SIZE = 4096,
     PROVIDED_NONE = 0xffff,
 };
@@ -53,6 +52,9 @@ struct provided {
     _Atomic(uint32_t) least; /* added - taken at its lowest, since somebody has set it */
     struct buffer all[PROVIDED_MOST];
 };
+
+/* How many circulate at first, and at most: PROVIDED_MOST; less in tests. */
+extern unsigned gyre_provided_least, gyre_provided_most;
 
 /* Zeroed memory. On the ring's thread. 0, -EOPNOTSUPP (the kernel has none), -ENOMEM. */
 int gyre_provided_init(struct provided *buffers, struct ring *ring);
