@@ -10,6 +10,12 @@
  * -ECANCELED, -ETIMEDOUT (context: an operation that had begun to change something has either been
  * done or not, never half, but for written bytes), -EBADF (gyre_close meanwhile), -ENOMEM; never
  * -EINTR.
+ *
+ * What may wait without end (the other end of a FIFO, an empty pipe, a terminal) is waited for by
+ * polling and can be cancelled. What waits for a disk or a server is done by a few kernel worker
+ * threads for each ring, or by a helper, which can't be stopped once they run: the call then
+ * returns when they do, and a file system that hangs holds them, and the file calls behind them.
+ * gyre_close waits for calls on its descriptor, but not for those that went to a helper.
  */
 #ifndef GYRE_FILE_H
 #define GYRE_FILE_H
@@ -23,16 +29,22 @@
 
 GYRE_BEGIN_DECLS
 
-/* open(2), openat(2): a descriptor, the caller's, always close-on-exec; flags and mode as there.
- * openat2(2) with how (struct open_how of linux/openat2.h, how_size bytes). Go: os.OpenFile. */
+/*
+ * open(2), openat(2): a descriptor, the caller's, always close-on-exec; flags and mode as there.
+ * openat2(2) with how (struct open_how of linux/openat2.h, how_size bytes; more than 128: -E2BIG).
+ * A FIFO waits for its other end, as with open(2), in the coroutine alone. A device is opened as
+ * with O_NONBLOCK, so it does not wait for a carrier, a medium or its last user to leave (-EBUSY or
+ * what the driver says), and set to blocking mode then. Go: os.OpenFile.
+ */
 GYRE_API int gyre_open(const char *path, int flags, mode_t mode);
 GYRE_API int gyre_openat(int dirfd, const char *path, int flags, mode_t mode);
 struct open_how;
 GYRE_API int gyre_openat2(int dirfd, const char *path, const struct open_how *how, size_t how_size);
 
 /*
- * At offset (bytes, >= 0), the position untouched; may transfer less. pread(2), pwrite(2),
- * preadv2(2), pwritev2(2) with their flags (RWF_*). The _all forms go on until everything is there:
+ * At offset (bytes, >= 0: -EINVAL), the position untouched; may transfer less. pread(2), pwrite(2),
+ * preadv2(2), pwritev2(2) with their flags (RWF_*), at most 1,024 pieces. -ESPIPE: a pipe, socket
+ * or terminal, also with RWF flags. The _all forms go on until everything is there:
  * they return size (read: less at the end of the file), or -errno with *done (may be NULL) bytes
  * done. An append is gyre_write on a descriptor opened with O_APPEND. Go: File.ReadAt, WriteAt.
  */
@@ -49,16 +61,21 @@ GYRE_API ssize_t gyre_pwrite_all(int fd, const void *buffer, size_t size, off_t 
 /*
  * Buffers that the kernel has mapped once and for all, aligned for O_DIRECT: saves it the mapping
  * in each read and write. count buffers of size bytes (rounded up to pages). Registered with each
- * worker's ring when it first uses them; where the kernel refuses (RLIMIT_MEMLOCK) they are plain
- * memory, and the calls still work. destroy: nobody may be reading or writing with them.
+ * worker's ring when it first uses them, about 1 MiB at a time and at most 4,096 such pieces in
+ * all; what is beyond, and where the kernel refuses (RLIMIT_MEMLOCK), is plain memory, and the
+ * calls still work. create returns 0, -EINVAL (count or size is 0), -ENOMEM; never parks. destroy
+ * parks, is not cancelled; nobody may be reading or writing with them, and it must come before the
+ * runtime ends. NULL is fine.
  */
 struct gyre_buffers;
 GYRE_API int gyre_buffers_create(struct gyre_buffers **buffers, unsigned count, size_t size);
 GYRE_API void gyre_buffers_destroy(struct gyre_buffers *buffers);
-/* The memory of buffer index; its size. Never park; from any thread. */
+/* The memory of buffer index (NULL: there is none); the size of each. Never park; from any thread.
+ */
 GYRE_API void *gyre_buffers_at(const struct gyre_buffers *buffers, unsigned index);
 GYRE_API size_t gyre_buffers_size(const struct gyre_buffers *buffers);
-/* gyre_pread and gyre_pwrite of size bytes at the start of buffer index. */
+/* gyre_pread and gyre_pwrite of size bytes at the start of buffer index; -EINVAL: no such buffer,
+ * or it is smaller. */
 GYRE_API ssize_t gyre_pread_buffer(int fd, struct gyre_buffers *buffers, unsigned index,
                                    size_t size, off_t offset);
 GYRE_API ssize_t gyre_pwrite_buffer(int fd, struct gyre_buffers *buffers, unsigned index,
@@ -69,7 +86,8 @@ GYRE_API int gyre_fsync(int fd);
 GYRE_API int gyre_fdatasync(int fd);
 GYRE_API int gyre_sync_file_range(int fd, off_t offset, off_t size, unsigned flags);
 
-/* fallocate(2), ftruncate(2), truncate(2), posix_fadvise(2), madvise(2). Go: File.Truncate. */
+/* fallocate(2), ftruncate(2) (an operation since Linux 6.9), truncate(2) (on a helper),
+ * posix_fadvise(2), madvise(2); -errno of them all. Go: File.Truncate. */
 GYRE_API int gyre_fallocate(int fd, int mode, off_t offset, off_t size);
 GYRE_API int gyre_ftruncate(int fd, off_t size);
 GYRE_API int gyre_truncate(const char *path, off_t size);
@@ -118,7 +136,9 @@ GYRE_API int gyre_removexattr(const char *path, const char *name);
 
 /*
  * splice(2) and tee(2) between a pipe and something else; offsets may be NULL (the position). They
- * wait for both sides by polling, so that no kernel worker is held by an idle pipe.
+ * wait for both sides by polling, so that no kernel worker is held by an idle pipe; -EAGAIN comes
+ * back only with SPLICE_F_NONBLOCK. A kernel worker (another kind than those for files, 8 a ring)
+ * does the moving: to a socket in blocking mode it stays until all of size has found room there.
  */
 GYRE_API ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
                              unsigned flags);

@@ -32,7 +32,11 @@ enum {
 #define DESCRIPTOR_RELEASING ((uint64_t)1 << 31)
 #define DESCRIPTOR_RING_BITS (((uint64_t)1 << DESCRIPTOR_RINGS) - 1)
 
-enum descriptor_kind { KIND_UNKNOWN, KIND_OTHER };
+enum descriptor_kind {
+    KIND_UNKNOWN,
+    KIND_OTHER, /* no socket */
+    KIND_FILE,  /* no socket either, and has a position */
+};
 
 /* An object with a receive of its own on the descriptor. */
 struct descriptor_object {

@@ -17,7 +17,7 @@
 static bool may_be_socket(const struct operation *operation)
 {
     return !operation->descriptor ||
-           atomic_load_explicit(&operation->descriptor->kind, memory_order_relaxed) != KIND_OTHER;
+           atomic_load_explicit(&operation->descriptor->kind, memory_order_relaxed) == KIND_UNKNOWN;
 }
 
 /* Reading nothing returns at once with read(2), but waits for data with recv(2). */

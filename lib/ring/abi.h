@@ -12,6 +12,7 @@
 #define IORING_FEAT_NO_IOWAIT (1U << 17)
 #endif
 
+#define ABI_OP_FTRUNCATE           55U
 #define ABI_ENTER_NO_IOWAIT        (1U << 7)
 #define ABI_REGISTER_SEND_MSG_RING 31U
 #define ABI_MSG_DATA               0U

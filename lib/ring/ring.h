@@ -43,6 +43,7 @@ struct ring {
     _Atomic(unsigned) unsubmitted; /* taken since the last enter, not accepted by the kernel yet */
     bool send_msg_ring;            /* another thread may post here without a ring of its own */
     bool no_iowait;
+    int8_t buffer_table; /* of registered buffers: 0 not asked for yet, 1 there, -1 refused */
     int wake_fd;     /* eventfd under a multishot poll, where send_msg_ring is missing; else -1 */
     bool wake_armed; /* the poll is on; its final completion says that it must be armed again */
     struct ring_target wake_target;

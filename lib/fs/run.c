@@ -1,0 +1,55 @@
+/* A file call by the ring or by a helper. */
+#include "fs/run.h"
+
+#include <gyre/blocking.h>
+
+static void copy_entry(struct io_uring_sqe *sqe, const void *entry)
+{
+    *sqe = *(const struct io_uring_sqe *)entry;
+}
+
+/* On a helper. */
+static int call_plain(void *argument)
+{
+    const struct plain_call *plain = argument;
+    const long *a = plain->arguments;
+    long result;
+
+    do
+        result = syscall(plain->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : (int)result;
+}
+
+int gyre_file_plain(const char *call, struct plain_call *plain)
+{
+    coro_required(call);
+    return gyre_blocking(call_plain, plain);
+}
+
+int gyre_file_run(const char *call, int fd, const struct io_uring_sqe *entry,
+                  struct plain_call *plain)
+{
+    if (unlikely(!gyre_ring_supports(entry->opcode)))
+        return gyre_file_plain(call, plain);
+    return gyre_operation_run(call, fd, 0, copy_entry, entry);
+}
+
+struct awaited {
+    int fd;
+    unsigned events;
+};
+
+static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
+{
+    const struct awaited *awaited = argument;
+
+    io_uring_prep_poll_add(sqe, awaited->fd, awaited->events);
+}
+
+int gyre_file_poll(const char *call, int fd, unsigned events)
+{
+    struct awaited awaited = {fd, events};
+
+    return gyre_operation_run(call, fd, 0, prepare_poll, &awaited);
+}
