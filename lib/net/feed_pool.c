@@ -84,9 +84,13 @@ static void handle_trim(void *argument, struct mailbox_message *trim)
     struct feed_pool *pool = container_of(trim, struct feed_pool, trim);
     struct worker *worker = argument;
     struct mailbox_message *message;
+    unsigned keep;
 
+    spin_lock(&pool->buffers.lock);
+    keep = wanted(pool);
+    spin_unlock(&pool->buffers.lock);
     if (!worker->handling)
-        gyre_provided_trim(&pool->buffers, &worker->ring, worker, wanted(pool));
+        gyre_provided_trim(&pool->buffers, &worker->ring, worker, keep);
     spin_lock(&pool->buffers.lock);
     pool->trimming = false;
     start_tick(pool);
