@@ -85,9 +85,14 @@ GYRE_API ssize_t gyre_recv_segments(int fd, void *buffer, size_t size, unsigned 
 /*
  * Sends from the caller's memory without a copy in the kernel (SEND_ZC), all of it, and returns
  * once the kernel has let go of it, which for TCP is when the peer has acknowledged. Worth it above
- * about the size docs/decisions.md measured; below, and where it is not supported, a plain send.
- * Returns size or -errno, *done as gyre_write_all. *copied (may be NULL): nonzero if the kernel had
- * to copy all the same (loopback).
+ * some 20 KiB (docs/decisions.md); below 32 KiB, and where it is not supported (Unix sockets, what
+ * is no socket), plain writes. Returns size or -errno, *done as gyre_write_all. *copied (may be
+ * NULL): nonzero if some of it was copied all the same, by a plain write or by the kernel
+ * (loopback). Parks.
+ *
+ * When the context ends, or gyre_close is called, while the kernel holds the memory of a TCP
+ * connection, that is reset: nothing else makes the kernel let go. Then *done tells what was taken,
+ * not what arrived. Go: none.
  */
 GYRE_API ssize_t gyre_send_zero_copy(int fd, const void *buffer, size_t size, size_t *done,
                                      int *copied);

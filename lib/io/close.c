@@ -67,9 +67,10 @@ static bool link_if_pending(struct worker *worker, struct close_request *request
 }
 
 /*
- * The number was closed by close(2) while operations waited on its file: cancelling by descriptor
- * does not reach them any more. They are looked for among all coroutines; that takes its time, but
- * else this close, of the number's next user, would wait for them for ever.
+ * The number was closed by close(2) while operations waited on its file, or what was sent is still
+ * in the kernel's hands: cancelling by descriptor does not reach them. They are looked for among
+ * all coroutines; that takes its time, but else this close, of the number's next user, would wait
+ * for them for ever.
  */
 static void cancel_stale(struct stack_block *block, void *argument)
 {
@@ -87,9 +88,16 @@ static void cancel_stale(struct stack_block *block, void *argument)
         request->again = true;
         return;
     }
-    /* Completed meanwhile, it is not found, or it is another operation, which begins again. */
-    io_uring_prep_cancel64(sqe, ring_user_data(&operation->target, operation->generation), 0);
-    sqe->user_data = 0;
+    spin_lock(&worker->ring.reap_lock);
+    /* Making room may have completed it. */
+    if (atomic_load_explicit(&operation->flight, memory_order_relaxed) == worker &&
+        operation->fd == request->fd) {
+        gyre_operation_prepare_cancel(operation, sqe);
+    } else {
+        io_uring_prep_nop(sqe);
+        sqe->user_data = 0;
+    }
+    spin_unlock(&worker->ring.reap_lock);
 }
 
 static void handle_stale(void *argument, struct mailbox_message *message)

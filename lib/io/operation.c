@@ -9,6 +9,7 @@
 #include <gyre/coro.h>
 
 #include <errno.h>
+#include <sys/socket.h>
 
 enum { ROOM_TRIES = 16 };
 
@@ -75,6 +76,14 @@ static inline bool broken_off(int result)
            (result <= -ABI_RESTART_FIRST && result >= -ABI_RESTART_LAST);
 }
 
+static bool being_closed(const struct coro_operation *operation)
+{
+    struct descriptor *descriptor = operation->fd >= 0 ? gyre_descriptor_get(operation->fd) : NULL;
+
+    return descriptor &&
+           atomic_load_explicit(&descriptor->users, memory_order_relaxed) & DESCRIPTOR_CLOSING;
+}
+
 /*
  * Why the kernel cancelled it: for gyre_close, which cannot go on before this completion is
  * counted, so that its mark is still there. Later is too late to look: the number may stand for
@@ -82,12 +91,18 @@ static inline bool broken_off(int result)
  */
 static bool cancelled_by_close(const struct coro_operation *operation, int result)
 {
-    struct descriptor *descriptor;
+    return unlikely(broken_off(result)) && being_closed(operation);
+}
 
-    if (likely(!broken_off(result)) || operation->fd < 0)
-        return false;
-    descriptor = gyre_descriptor_get(operation->fd);
-    return atomic_load_explicit(&descriptor->users, memory_order_relaxed) & DESCRIPTOR_CLOSING;
+/* The first of two completions. Who wanted it cancelled meanwhile has cancelled the sending. */
+static void note_sent(struct gyre_coro *coro, int result)
+{
+    struct coro_operation *operation = &coro->operation;
+
+    operation->result = cancelled_by_close(operation, result) ? -EBADF : result;
+    operation->sent = true;
+    if (operation->cancelled || being_closed(operation))
+        gyre_coro_interrupt(coro);
 }
 
 static void complete(struct ring_target *target, void *reaper, int result, unsigned flags,
@@ -97,10 +112,16 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
     struct coro_operation *operation = &coro->operation;
     struct worker *home = atomic_load_explicit(&operation->flight, memory_order_relaxed);
 
-    (void)flags;
     if (unlikely(!home || operation->generation != generation))
         return;
-    operation->result = cancelled_by_close(operation, result) ? -EBADF : result;
+    if (unlikely(flags & IORING_CQE_F_MORE)) {
+        note_sent(coro, result);
+        return;
+    }
+    if (unlikely(flags & IORING_CQE_F_NOTIF))
+        operation->copied = ((unsigned)result & ABI_NOTIF_USAGE_COPIED) != 0;
+    else
+        operation->result = cancelled_by_close(operation, result) ? -EBADF : result;
     atomic_store_explicit(&operation->flight, NULL, memory_order_relaxed);
     if (operation->fd >= 0)
         count_completed(home, operation->fd);
@@ -110,16 +131,46 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
 /* --- cancellation --------------------------------------------------------------------------- */
 
 /*
- * Whether the coroutine has an operation on this ring that is no longer wanted. On the
- * owner with the reap lock: an operation found in flight here can't complete, so nothing that is
- * looked at afterwards belongs to another one.
+ * Whether the coroutine has an operation on this ring that is no longer wanted (once it is sent:
+ * neither by the descriptor's closer). On the owner with the reap lock: an operation found in
+ * flight here can't complete, so nothing that is looked at afterwards belongs to another one.
  */
 static bool wants_cancel(struct worker *worker, struct gyre_coro *coro)
 {
-    return atomic_load_explicit(&coro->operation.flight, memory_order_relaxed) == worker &&
-           atomic_load_explicit(&coro->wait, memory_order_acquire) == WAIT_OPERATION &&
-           !coro->operation.cancelled &&
-           (context_error(coro_context(coro)) || operation_revoked(coro));
+    const struct coro_operation *operation = &coro->operation;
+    bool unwanted;
+
+    if (atomic_load_explicit(&operation->flight, memory_order_relaxed) != worker ||
+        atomic_load_explicit(&coro->wait, memory_order_acquire) != WAIT_OPERATION)
+        return false;
+    unwanted = context_error(coro_context(coro)) || operation_revoked(coro);
+    if (unlikely(operation->sent))
+        return operation->resets && !operation->reset && (unwanted || being_closed(operation));
+    return !operation->cancelled && unwanted;
+}
+
+/* Not through the ring: by the time it gets there the number may stand for another connection. Here
+ * the lock keeps the operation, and so who wants to close, from ending. */
+static void reset(struct coro_operation *operation)
+{
+    static const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    int saved = errno;
+
+    operation->reset = true;
+    (void)connect(operation->fd, &nobody, sizeof nobody);
+    errno = saved;
+}
+
+void gyre_operation_prepare_cancel(struct coro_operation *operation, struct io_uring_sqe *sqe)
+{
+    if (unlikely(operation->sent && operation->resets)) {
+        reset(operation);
+        io_uring_prep_nop(sqe);
+    } else {
+        operation->cancelled = true;
+        io_uring_prep_cancel64(sqe, ring_user_data(&operation->target, operation->generation), 0);
+    }
+    sqe->user_data = 0; /* found or not: the operation's own completion tells */
 }
 
 static bool look_wants_cancel(struct worker *worker, struct gyre_coro *coro)
@@ -135,7 +186,6 @@ static bool look_wants_cancel(struct worker *worker, struct gyre_coro *coro)
 /* On the owner of the ring. False when there is no room for it now. */
 static bool submit_cancel(struct worker *worker, struct gyre_coro *coro)
 {
-    struct coro_operation *operation = &coro->operation;
     struct io_uring_sqe *sqe = gyre_operation_entry(worker);
 
     if (!sqe)
@@ -143,12 +193,11 @@ static bool submit_cancel(struct worker *worker, struct gyre_coro *coro)
     spin_lock(&worker->ring.reap_lock);
     /* Making room may have reaped the very completion. */
     if (wants_cancel(worker, coro)) {
-        operation->cancelled = true;
-        io_uring_prep_cancel64(sqe, ring_user_data(&operation->target, operation->generation), 0);
+        gyre_operation_prepare_cancel(&coro->operation, sqe);
     } else {
         io_uring_prep_nop(sqe);
+        sqe->user_data = 0;
     }
-    sqe->user_data = 0; /* found or not: the operation's own completion tells */
     spin_unlock(&worker->ring.reap_lock);
     return true;
 }
@@ -294,7 +343,8 @@ int gyre_operation_wait(struct operation *operation)
 
     mine->target.complete = complete;
     mine->generation++;
-    mine->cancelled = false;
+    mine->cancelled = mine->sent = mine->reset = mine->copied = false;
+    mine->resets = (operation->flags & OPERATION_RESETS) != 0;
     /* Relaxed: others compare it with themselves, and only this worker sets it to itself. */
     atomic_store_explicit(&mine->flight, operation->worker, memory_order_relaxed);
     /* Once in the life of the block: a message that comes late may be being read. */
@@ -305,6 +355,16 @@ int gyre_operation_wait(struct operation *operation)
     handover_park(operation->worker, PARK_OPERATION, commit_operation, operation);
     atomic_store_explicit(&self->wait, WAIT_NONE, memory_order_relaxed);
     return map_result(operation, mine->result);
+}
+
+bool gyre_operation_was_reset(const struct operation *operation)
+{
+    return operation->self->operation.reset;
+}
+
+bool gyre_operation_copied(const struct operation *operation)
+{
+    return operation->self->operation.copied;
 }
 
 int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prepare,

@@ -30,6 +30,12 @@
  * time leaves at most an operation that was cancelled for nothing and is begun again. The object
  * makes sure, by a lock of its own, that the coroutine stays in the call meanwhile, and that
  * nothing is revoked when it leaves.
+ *
+ * A zero-copy send completes twice: first with its result, then, when the kernel has let go of the
+ * buffer. It is in flight, and counted, until the second, then wait returns the first's. No cancel
+ * reaches it in between, and where the peer takes nothing it may last for ever: so with
+ * OPERATION_RESETS the end of the context, or gyre_close, resets the connection then, and
+ * gyre_operation_was_reset tells.
  */
 #ifndef GYRE_LIB_IO_OPERATION_H
 #define GYRE_LIB_IO_OPERATION_H
@@ -44,6 +50,7 @@
 
 enum {
     OPERATION_SHIELDED = 1 << 0, /* the context neither prevents nor cancels it */
+    OPERATION_RESETS = 1 << 1,   /* a zero-copy send on a TCP connection: see below */
 };
 
 struct operation {
@@ -64,6 +71,11 @@ struct operation {
  */
 int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags);
 int gyre_operation_wait(struct operation *operation);
+
+/* Of the operation that was last waited for: whether its connection was reset; whether the kernel
+ * says that it copied. */
+bool gyre_operation_was_reset(const struct operation *operation);
+bool gyre_operation_copied(const struct operation *operation);
 
 /*
  * All of it, for what needs no more than an entry: prepare fills it in, again for each
@@ -95,6 +107,10 @@ void gyre_descriptor_await_release(struct descriptor *descriptor);
 /* An entry of the worker's ring, from its own thread, making room if need be; NULL: the kernel
  * takes nothing now. */
 struct io_uring_sqe *gyre_operation_entry(struct worker *worker);
+
+/* Makes sqe the cancel of an operation in flight, or cancels it in the other way. On the owner,
+ * with the reap lock. */
+void gyre_operation_prepare_cancel(struct coro_operation *operation, struct io_uring_sqe *sqe);
 
 /* How many operations of worker on fd are in flight. Exact under its reap lock, or on its thread
  * with nobody else reaping. */

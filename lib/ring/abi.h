@@ -17,7 +17,12 @@
 #define ABI_REGISTER_SEND_MSG_RING 31U
 #define ABI_MSG_DATA               0U
 
-/* An operation that was interrupted on a kernel worker may complete with ERESTARTSYS or its like. */
+/* A zero-copy send tells in its notification whether the kernel copied all the same. */
+#define ABI_SEND_ZC_REPORT_USAGE (1U << 3)
+#define ABI_NOTIF_USAGE_COPIED   (1U << 31)
+
+/* An operation that was interrupted on a kernel worker may complete with ERESTARTSYS or its like.
+ */
 #define ABI_RESTART_FIRST 512
 #define ABI_RESTART_LAST  516
 

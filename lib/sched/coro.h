@@ -90,6 +90,11 @@ struct coro_operation {
     bool cancelled; /* a cancel was submitted already; by that worker */
     /* Why somebody besides the context no longer wants it: -errno, or 0. See io/operation.h. */
     _Atomic(int) revoked;
+    /* Of one with two completions, under the reap lock of that worker. */
+    bool sent;   /* its result is there; the kernel still holds the buffer */
+    bool resets; /* given up then, the connection is reset: nothing else makes the kernel let go */
+    bool reset;  /* it was */
+    bool copied; /* the kernel copied the buffer all the same */
 };
 
 enum { CORO_TELLS = 1 << 7 }; /* detached, and its `at_end` is called */
