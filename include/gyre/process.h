@@ -8,9 +8,11 @@
  *     options.input = options.output = GYRE_PROCESS_PIPE;
  *     error = gyre_process_start(&process, arguments, &options);
  *
- * A child gets the affinity and signal mask that gyre_run's caller had, and of the descriptors only
- * the three of the options and those in `pass`: all that gyre opens is close-on-exec. Reference:
- * posix_spawn(3), pidfd_open(2), waitid(2).
+ * A child gets the affinity and signal mask that gyre_run's caller had, the default action of all
+ * signals that are not ignored, of SIGPIPE and SIGCHLD in any case; and of the descriptors only the
+ * three of the options and those in `pass`: all that gyre opens is close-on-exec. A struct
+ * gyre_process is its owner's memory, to be kept while any call has it. Reference: posix_spawn(3),
+ * pidfd_open(2), waitid(2).
  */
 #ifndef GYRE_PROCESS_H
 #define GYRE_PROCESS_H
@@ -32,7 +34,7 @@ struct gyre_process_options {
     int input, output, error;       /* see above */
     const char *directory;          /* to start in; NULL: ours */
     const char *const *environment; /* "NAME=value", NULL-terminated; NULL: ours */
-    const int *pass;                /* descriptors the child has under the same numbers; or NULL */
+    const int *pass;                /* descriptors >= 3 the child has under the same numbers */
     size_t pass_count;
     int new_group;      /* nonzero: leads a process group of its own; signals go to it */
     int64_t kill_after; /* ns between SIGTERM and SIGKILL when it is ended; 0: 5 s */
@@ -52,8 +54,7 @@ struct gyre_process {
     int output, error; /* to read from */
     int64_t kill_after;
     int new_group;
-    int waited; /* private */
-    int status;
+    int waited, status; /* private */
 };
 
 /* How one ended. */
@@ -64,35 +65,39 @@ struct gyre_process_status {
 };
 
 /*
- * Starts arguments[0] (looked up in PATH) with NULL-terminated arguments. Parks: the start runs on
- * a helper thread (gyre/blocking.h). On success *process must be given to gyre_process_wait (or
- * _end) and then gyre_process_release. Returns 0; -ENOENT, -EACCES and others of execve(2), for the
- * program and for the directory; -EINVAL, -EBADF, -EMFILE, -EAGAIN, -ENOMEM; -ECANCELED,
- * -ETIMEDOUT: none was started. Only from a coroutine. Go: exec.Cmd.Start.
+ * Starts arguments[0], looked up in our PATH unless it has a slash (a relative one is seen from
+ * the directory), with NULL-terminated arguments; options may be NULL. Parks: the start runs on a
+ * helper thread (gyre/blocking.h), until the program is executed. On success *process must be given
+ * to gyre_process_wait (or _end) and then gyre_process_release. Returns 0; -ENOENT, -EACCES,
+ * -ENOEXEC and others of execve(2), for the program and for the directory; -EINVAL, -EBADF (one of
+ * the options is not open), -EMFILE, -EAGAIN, -ENOMEM; -ECANCELED, -ETIMEDOUT: none was started. Of
+ * a failed one nothing is left, *process is as it was. Only from a coroutine. Go: exec.Cmd.Start.
  */
 GYRE_API int gyre_process_start(struct gyre_process *process, const char *const arguments[],
                                 const struct gyre_process_options *options);
 
 /*
- * Waits until it has ended (waitid(2) through the ring, its pidfd before 6.7). Returns 0 and
- * *status (may be NULL), as often as asked; -ECANCELED, -ETIMEDOUT: it still runs; -ECHILD:
- * somebody else has reaped it (a SIGCHLD handler, or SIG_IGN). Parks. Go: Cmd.Wait.
+ * Waits until it has ended (its pidfd is polled through the ring). Returns 0 and *status (may be
+ * NULL), as often as asked, also to several that wait at once; -ECANCELED, -ETIMEDOUT: it still
+ * runs; -ECHILD: somebody else has reaped it (a SIGCHLD handler, or SIG_IGN). Parks. Only from a
+ * coroutine. Go: Cmd.Wait.
  */
 GYRE_API int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *status);
 
-/* Sends a signal, to its group where it leads one; can't hit another process. Returns 0, -ESRCH: it
- * has been waited for. Never parks. Go: Process.Signal. */
+/* Sends a signal, to its group where it leads one; can't hit another process. Returns 0; -ESRCH: it
+ * has been waited for; -EINVAL. Never parks. From any thread. Go: Process.Signal. */
 GYRE_API int gyre_process_kill(struct gyre_process *process, int signal);
 
 /*
- * Makes it end and waits: SIGTERM, after kill_after SIGKILL. Is not cancelled; bounded by the
- * kernel's killing. Fine for one that has ended. Returns 0 or -ECHILD. Parks. Go: what
- * CommandContext does, with Cmd.WaitDelay.
+ * Makes it end and waits: SIGTERM, after kill_after SIGKILL (at once when there is no memory for
+ * the time limit). Is not cancelled; bounded by the kernel's killing. Fine for one that has ended.
+ * Returns 0 or -ECHILD. Parks. Only from a coroutine. Go: what CommandContext does, with
+ * Cmd.WaitDelay.
  */
 GYRE_API int gyre_process_end(struct gyre_process *process, struct gyre_process_status *status);
 
 /* Closes its descriptors. One that was not waited for is killed (SIGKILL) and reaped first. Parks,
- * is not cancelled. */
+ * is not cancelled. Only from a coroutine; nobody may be in another call on it. */
 GYRE_API void gyre_process_release(struct gyre_process *process);
 
 /* What a program printed. */
@@ -103,16 +108,19 @@ struct gyre_capture {
 };
 
 /*
- * Runs a program to its end: input (input_size bytes, may be 0) is written to it, what it prints is
- * collected, each at most limit bytes (0: 16 MiB). options may be NULL; its input, output and error
- * are not looked at. When the context ends, or a limit is passed, it is ended as by
- * gyre_process_end. Returns 0 and *capture, whatever its exit status; -ECANCELED, -ETIMEDOUT,
- * -EFBIG (the limit): *capture has what came so far; or what start returns, *capture empty. Parks.
- * Go: Cmd.Output.
+ * Runs a program to its end: input (input_size bytes; 0: it gets /dev/null) is written to it, as
+ * far as it reads; what it prints is collected, each at most limit bytes (0: 16 MiB). options may
+ * be NULL; its input, output and error are not looked at. When the context ends, or a limit is
+ * passed, it is ended as by gyre_process_end. Processes that it leaves behind with its outputs open
+ * are listened to for kill_after more, no longer. Returns 0 and *capture, whatever its exit status;
+ * -ECANCELED, -ETIMEDOUT, -ECHILD, -EFBIG (the limit), -ENOMEM: *capture has what came so far; or
+ * what start returns, *capture empty. *capture is overwritten. Parks. Only from a coroutine. Go:
+ * Cmd.Output.
  */
 GYRE_API int gyre_process_capture(struct gyre_capture *capture, const char *const arguments[],
                                   const void *input, size_t input_size, size_t limit,
                                   const struct gyre_process_options *options);
+/* Frees what it has, and empties it. Never parks. */
 GYRE_API void gyre_capture_free(struct gyre_capture *capture);
 
 GYRE_END_DECLS

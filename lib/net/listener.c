@@ -607,6 +607,17 @@ void gyre_listener_owns(struct gyre_listener *listener, struct unix_path *path)
     listener->path = path;
 }
 
+void gyre_listener_passed(struct gyre_listener *listener)
+{
+    struct unix_path *path;
+
+    spin_lock(&listener->lock);
+    path = listener->path;
+    listener->path = NULL;
+    spin_unlock(&listener->lock);
+    gyre_unix_path_leave(path);
+}
+
 int gyre_listener_fd(const struct gyre_listener *listener)
 {
     return listener->fd;

@@ -200,3 +200,9 @@ void gyre_unix_path_remove(struct unix_path *path)
     unlink_if_ours(path);
     destroy(path);
 }
+
+void gyre_unix_path_leave(struct unix_path *path)
+{
+    if (path)
+        destroy(path);
+}

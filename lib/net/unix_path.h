@@ -21,4 +21,7 @@ int gyre_unix_path_bind(int fd, int type, const struct gyre_address *address, mo
  */
 void gyre_unix_path_remove(struct unix_path *path);
 
+/* Frees it, and leaves it in the folder: another process listens there. NULL is fine. */
+void gyre_unix_path_leave(struct unix_path *path);
+
 #endif

@@ -218,6 +218,15 @@ static bool all_sleep(struct gyre_runtime *runtime)
     return true;
 }
 
+/* After a sleep: what a worker did not do meanwhile, asleep as it was, is no silence. */
+static void begin_anew(struct gyre_runtime *runtime)
+{
+    int64_t now = clock_real();
+
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        runtime->workers[i].preempt.since = now;
+}
+
 void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_t timeout)
 {
     int64_t next = look(runtime);
@@ -236,6 +245,8 @@ void gyre_watchdog_wait(struct gyre_runtime *runtime, uint32_t attention, int64_
     }
     if (next)
         gyre_run_futex_wait(&runtime->attention, attention, next);
+    if (next < 0)
+        begin_anew(runtime);
     atomic_store_explicit(&runtime->watchdog, WATCHDOG_LOOKING, memory_order_relaxed);
 }
 
