@@ -12,6 +12,8 @@
  *   end there for ever, when it comes right behind the last bytes (kernels 6.17 to at least
  *   6.18.44; tests/net/feed_race found it, axboe/liburing#1549 tells of it).
  * - The queue is linked through the pool's buffers: a completion allocates nothing.
+ * - A waiter is in `waiters` until it is woken, one for each piece, or takes itself out. Who is
+ *   woken looks again: the piece may be another's by then.
  * - It is closed when the receive is not armed, no message is under way, nobody is inside
  *   gyre_feed_next, and no gyre_close of the descriptor is telling it to let go.
  *
@@ -37,6 +39,11 @@
 
 enum { AHEAD_OF_STREAM = 16, AHEAD_OF_DATAGRAMS = 256 };
 
+struct waiter {
+    struct list link;
+    struct gyre_coro *coro;
+};
+
 struct gyre_feed {
     struct ring_target target;
     struct mailbox_message message;
@@ -52,8 +59,9 @@ struct gyre_feed {
     bool headers;  /* each datagram has one before it, by recvmsg */
     bool attached; /* the descriptor's entry leads here, or whoever found it there is at work */
     bool armed, cancelling, sent, ended, broken, closing;
-    bool inside; /* somebody is in gyre_feed_next */
-    struct gyre_coro *waiter, *closer, *detacher;
+    unsigned users; /* coroutines inside gyre_feed_next */
+    struct list waiters;
+    struct gyre_coro *closer, *detacher;
     uint16_t first, last; /* of the queue, while count */
     unsigned count;
     struct msghdr header; /* what recvmsg is to leave room for */
@@ -103,7 +111,7 @@ static void wake_closers(struct gyre_feed *feed)
     if (likely(!feed->closer && !feed->detacher) || feed->armed || feed->sent)
         return;
     wake(&feed->detacher);
-    if (!feed->inside && !feed->attached)
+    if (!feed->users && !feed->attached)
         wake(&feed->closer);
 }
 
@@ -138,7 +146,7 @@ static void submit(struct gyre_feed *feed, struct io_uring_sqe *sqe)
     }
 }
 
-static void tell(struct gyre_feed *feed, struct worker *reaper);
+static void tell_all(struct gyre_feed *feed, struct worker *reaper);
 
 static void handle_message(void *argument, struct mailbox_message *message)
 {
@@ -173,7 +181,7 @@ static void handle_message(void *argument, struct mailbox_message *message)
         submit(feed, sqe);
     } else {
         feed->error = error;
-        tell(feed, NULL);
+        tell_all(feed, NULL);
     }
     wake_closers(feed);
     spin_unlock(&feed->lock);
@@ -183,18 +191,31 @@ static void handle_message(void *argument, struct mailbox_message *message)
 
 /* --- completion ------------------------------------------------------------------------------- */
 
-/* There is something to take, or to say. reaper NULL: not from a completion. */
-static void tell(struct gyre_feed *feed, struct worker *reaper)
+/* There is a piece to take, or something to say: to the first who can be woken. reaper NULL: not
+ * from a completion. False: nobody waits. */
+static bool tell(struct gyre_feed *feed, struct worker *reaper)
 {
-    struct gyre_coro *waiter = feed->waiter;
+    struct list *item;
 
-    if (!waiter || !wait_claim(waiter, WAIT_WOKEN))
-        return; /* interrupted: it looks by itself */
-    feed->waiter = NULL;
-    if (reaper)
-        gyre_ready_later(reaper, waiter);
-    else
-        gyre_ready(waiter);
+    while ((item = list_pop(&feed->waiters))) {
+        struct gyre_coro *coro = container_of(item, struct waiter, link)->coro;
+
+        if (!wait_claim(coro, WAIT_WOKEN))
+            continue; /* interrupted: looks by itself */
+        if (reaper)
+            gyre_ready_later(reaper, coro);
+        else
+            gyre_ready(coro);
+        return true;
+    }
+    return false;
+}
+
+/* Nobody needs to wait any more. */
+static void tell_all(struct gyre_feed *feed, struct worker *reaper)
+{
+    while (tell(feed, reaper))
+        ;
 }
 
 static void enqueue(struct gyre_feed *feed, unsigned id, int result)
@@ -229,7 +250,7 @@ static void note_end(struct gyre_feed *feed, int result)
 }
 
 /* What it brought, under the reap lock. */
-static void receive(struct gyre_feed *feed, int result, unsigned flags)
+static void receive(struct gyre_feed *feed, struct worker *reaper, int result, unsigned flags)
 {
     const int header =
         feed->headers ? (int)(sizeof(struct io_uring_recvmsg_out) + feed->header.msg_namelen) : 1;
@@ -244,7 +265,10 @@ static void receive(struct gyre_feed *feed, int result, unsigned flags)
         note_end(feed, result < 0 ? result : 0);
     } else {
         enqueue(feed, id, result);
+        tell(feed, reaper);
     }
+    if (unlikely(feed->ended || feed->error))
+        tell_all(feed, reaper);
 }
 
 static void complete(struct ring_target *target, void *reaper, int result, unsigned flags,
@@ -256,9 +280,7 @@ static void complete(struct ring_target *target, void *reaper, int result, unsig
     spin_lock(&feed->lock);
     if (!(flags & IORING_CQE_F_MORE))
         feed->armed = feed->cancelling = false;
-    receive(feed, result, flags);
-    if (feed->count || feed->ended || feed->error)
-        tell(feed, reaper);
+    receive(feed, reaper, result, flags);
     adjust(feed);
     wake_closers(feed);
     spin_unlock(&feed->lock);
@@ -314,16 +336,17 @@ static void commit_wait(struct worker *worker, struct gyre_coro *self, void *arg
 /* With the lock, let go meanwhile. Why the wait was for nothing: 0 or -errno. */
 static int wait_for_piece(struct gyre_feed *feed, struct gyre_coro *self)
 {
+    struct waiter waiter = {.coro = self};
     bool woken;
 
-    feed->waiter = self;
+    list_append(&feed->waiters, &waiter.link);
     adjust(feed);
     gyre_park(worker_current(), PARK_FEED, commit_wait, feed);
     woken = wait_finish(self);
     spin_lock(&feed->lock);
     if (woken)
         return 0;
-    feed->waiter = NULL;
+    list_remove(&waiter.link);
     return feed->count ? 0 : coro_error(self);
 }
 
@@ -361,17 +384,13 @@ int gyre_feed_next(struct gyre_feed *feed, struct gyre_piece *piece)
     if (!feed || !piece)
         return -EINVAL;
     spin_lock(&feed->lock);
-    if (unlikely(feed->inside)) {
-        spin_unlock(&feed->lock);
-        return -EBUSY;
-    }
-    feed->inside = true;
+    feed->users++;
     while ((result = look(feed, piece)) == OPERATION_AGAIN) {
         result = wait_for_piece(feed, self);
         if (result)
             break;
     }
-    feed->inside = false;
+    feed->users--;
     wake_closers(feed);
     spin_unlock(&feed->lock);
     ring_tsan_received();
@@ -415,7 +434,7 @@ static void detach(struct descriptor_object *object)
 
     spin_lock(&feed->lock);
     feed->broken = true;
-    tell(feed, NULL);
+    tell_all(feed, NULL);
     let_go(feed);
     gyre_park(worker_current(), PARK_CLOSE, commit_detach, feed);
     spin_lock(&feed->lock);
@@ -449,7 +468,7 @@ void gyre_feed_close(struct gyre_feed *feed)
         atomic_compare_exchange_strong_explicit(&gyre_descriptor_get(feed->fd)->object, &object,
                                                 NULL, memory_order_relaxed, memory_order_relaxed))
         feed->attached = false;
-    tell(feed, NULL);
+    tell_all(feed, NULL);
     let_go(feed);
     gyre_park(worker_current(), PARK_CLOSE, commit_close, feed);
     /* Who woke us still held the lock. */
@@ -533,6 +552,7 @@ int gyre_feed_open(struct gyre_feed **opened, int fd, const struct gyre_feed_opt
     feed = calloc(1, sizeof *feed);
     if (!feed)
         return -ENOMEM;
+    list_init(&feed->waiters);
     feed->target.complete = complete;
     feed->message.handle = handle_message;
     feed->object.closed = detach;

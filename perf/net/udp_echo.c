@@ -2,7 +2,7 @@
  * UDP echo with gyre: a socket a worker (SO_REUSEPORT), and so many coroutines on each that a batch
  * of answers goes out in one enter.
  *
- * feed: they take pieces by turns from the socket's feed. recvfrom: each receives into its own
+ * feed: they take pieces from the socket's feed. recvfrom: each receives into its own
  * buffer.
  */
 #include <gyre.h>
@@ -22,7 +22,6 @@ static bool with_feed = true;
 struct shared {
     int fd;
     struct gyre_feed *feed;
-    gyre_mutex turn;
 };
 
 static int serve_recvfrom(void *arg)
@@ -43,15 +42,11 @@ static int serve_feed(void *arg)
     struct gyre_piece piece;
     int n;
 
-    for (;;) {
-        gyre_mutex_lock(&shared->turn);
-        n = gyre_feed_next(shared->feed, &piece);
-        gyre_mutex_unlock(&shared->turn);
-        if (n != 1)
-            return n;
+    while ((n = gyre_feed_next(shared->feed, &piece)) == 1) {
         gyre_sendto(shared->fd, piece.data, piece.size, 0, &piece.from);
         gyre_feed_return(&piece);
     }
+    return n;
 }
 
 static int start(void *arg)

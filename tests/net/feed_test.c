@@ -471,21 +471,68 @@ INSIDE(feed, a_cancelled_wait_loses_nothing)
     return 0;
 }
 
-INSIDE(feed, one_waits_at_a_time_and_closing_wakes_it)
+INSIDE(feed, closing_wakes_all_who_wait)
 {
     struct gyre_feed *feed;
-    struct gyre_piece piece;
-    gyre_handle waiter;
+    gyre_handle waiters[3];
     int fds[2];
 
     make_stream_pair(fds);
     feed = open_feed(fds[0], 0, 0);
-    EXPECT_EQ(gyre_spawn(&waiter, next_into, feed), 0);
-    await_parked(waiter);
-    EXPECT_EQ(gyre_feed_next(feed, &piece), -EBUSY);
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(gyre_spawn(&waiters[i], next_into, feed), 0);
+        await_parked(waiters[i]);
+    }
     gyre_feed_close(feed);
-    EXPECT_EQ(result_of(waiter), -EBADF);
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(result_of(waiters[i]), -EBADF);
     gyre_feed_close(NULL);
+    close_pair(fds);
+    return 0;
+}
+
+static atomic_int sum, left;
+
+/* The last to be counted ends the others. */
+static int add_up(void *arg)
+{
+    struct gyre_piece piece;
+    int n;
+
+    while ((n = gyre_feed_next(arg, &piece)) == 1) {
+        int number;
+
+        EXPECT_EQ(piece.size, sizeof number);
+        memcpy(&number, piece.data, sizeof number);
+        gyre_feed_return(&piece);
+        atomic_fetch_add(&sum, number);
+        atomic_fetch_sub(&left, 1);
+        gyre_yield();
+    }
+    return n;
+}
+
+INSIDE(feed, each_datagram_goes_to_one_of_many)
+{
+    enum { MANY = 8, DATAGRAMS = 2000 };
+    struct gyre_feed *feed;
+    gyre_handle handles[MANY];
+    int fds[2];
+
+    atomic_store(&sum, 0);
+    atomic_store(&left, DATAGRAMS);
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+    feed = open_feed(fds[0], 0, 20);
+    for (int i = 0; i < MANY; i++)
+        EXPECT_EQ(gyre_spawn(&handles[i], add_up, feed), 0);
+    for (int i = 0; i < DATAGRAMS; i++)
+        EXPECT_EQ(gyre_write(fds[1], &i, sizeof i), sizeof i);
+    while (atomic_load(&left))
+        gyre_yield();
+    gyre_feed_close(feed);
+    for (int i = 0; i < MANY; i++)
+        EXPECT_EQ(result_of(handles[i]), -EBADF);
+    EXPECT_EQ(atomic_load(&sum), DATAGRAMS * (DATAGRAMS - 1) / 2);
     close_pair(fds);
     return 0;
 }
