@@ -32,14 +32,15 @@ GYRE_API int gyre_directory_fd(const struct gyre_directory *directory);
 /* NULL is fine. Is not cancelled. */
 GYRE_API void gyre_directory_close(struct gyre_directory *directory);
 
-/* What a walk meets. */
+/* What a walk meets. All of it is the walk's, and valid until fn returns. */
 struct gyre_visit {
-    const char *path; /* from the root given on; the caller's until fn returns */
-    const char *name; /* its last part */
-    int dirfd;        /* the directory it is in (AT_FDCWD for the root): for *at calls with name */
+    const char *path;   /* from the root given on; may be longer than PATH_MAX */
+    const char *name;   /* its last part; of the root: all of path */
+    int dirfd;          /* for *at calls with name: the directory it is in, not to be closed;
+                           AT_FDCWD for the root */
     unsigned char type; /* DT_*, never DT_UNKNOWN */
     unsigned depth;     /* 0: the root */
-    int error;          /* < 0: this directory can't be read: -errno, and fn decides */
+    int error;          /* 0; or -errno: this directory, visited before, can't be read */
 };
 
 /* From fn: don't go into this directory. */
@@ -47,10 +48,19 @@ enum { GYRE_WALK_SKIP = 1 };
 
 /*
  * Calls fn for root and all below, a directory before what is in it. fn returns 0, GYRE_WALK_SKIP,
- * or -errno, which ends the walk and is returned. Links are not followed; a directory it can't read
- * (visit->error) is an error of the walk's only if fn says so. parallel: how many directories are
- * read at once; 1: in one order, name by name; above that fn is called by several coroutines at
- * once, and the first error cancels the others. Go: filepath.WalkDir.
+ * or -errno, which ends the walk and is returned. Links are not followed, the root neither. A
+ * directory that can't be read is visited once more, with the error; only what fn then returns
+ * counts.
+ *
+ * parallel: how many directories are read at once. 1 (or 0): one after the other, by the calling
+ * coroutine, what is in a directory in the order of the names' bytes. Above that fn is called by
+ * several coroutines at once, in no order, within a context of the walk's that the first error
+ * ends.
+ *
+ * Any depth will do: of the directories between the root and the entry only the innermost ones are
+ * open. Returns also -EINVAL (fn is NULL), -ENOMEM, what lstat(2) says of root, -ESTALE (a
+ * directory was moved away while the walk was deep in it). Parks. Only from a coroutine. Go:
+ * filepath.WalkDir.
  */
 typedef int (*gyre_walk_fn)(const struct gyre_visit *visit, void *arg);
 GYRE_API int gyre_walk(const char *root, unsigned parallel, gyre_walk_fn fn, void *arg);

@@ -166,22 +166,31 @@ GYRE_API int gyre_read_file(const char *path, char **data, size_t *size, size_t 
 
 /*
  * Replaces a file as a whole: a temporary beside it, write, fsync, rename, fsync of the directory:
- * after a crash there is the old content or the new. A symbolic link is replaced itself. On an
- * error the temporary is gone and the old file as it was (an error of the last fsync excepted: the
- * new one is there, maybe not durable). When the context ends, the same. Go: none (renameio).
+ * after a crash there is the old content or the new. mode is open(2)'s, of the new file. A symbolic
+ * link is replaced itself. On an error, the end of the context too, the temporary is gone and the
+ * old file as it was; an error of the last fsync excepted: the new one is there, maybe not durable.
+ * Once it is there the context is not looked at any more. The directory must be readable. Go: none
+ * (renameio).
  */
 GYRE_API int gyre_write_file(const char *path, const void *data, size_t size, mode_t mode);
 
-/* Copies a regular file with its mode: copy_file_range(2) (a reflink where there are), on helpers,
- * in pieces so that cancellation is seen. to is replaced as by gyre_write_file, without the syncs.
- * Go: none. */
+/* Copies a regular file (else -EISDIR, -EINVAL) with its permissions: copy_file_range(2) (a reflink
+ * where there are), on helpers, in pieces so that cancellation is seen; else by reading and
+ * writing. to is replaced as by gyre_write_file, without the syncs. Go: none. */
 GYRE_API int gyre_copy_file(const char *from, const char *to);
 
-/* mkdir -p: 0 also where it is there. Go: os.MkdirAll. */
+/* mkdir -p: 0 also where it is there; -ENOTDIR: something else is. On a helper. Go: os.MkdirAll. */
 GYRE_API int gyre_mkdir_all(const char *path, mode_t mode);
-/* A new directory "prefixXXXXXX", mode 0700, its path in path (size bytes). Go: os.MkdirTemp. */
+/* A new directory "prefixXXXXXX", mode 0700, its path in path (size bytes; -ENOBUFS: too few). On a
+ * helper. Go: os.MkdirTemp. */
 GYRE_API int gyre_mkdir_temp(const char *prefix, char *path, size_t size);
-/* rm -r, without following links; 0 also where nothing is. Go: os.RemoveAll. */
+/*
+ * rm -r, without following links, of a file as well; 0 also where nothing is. Others may change the
+ * tree meanwhile: nothing goes but what was below path. What can't be removed is left, with the
+ * directories it is in, and the first error returned. -EINVAL: path ends in "." or ".."; -ESTALE: a
+ * directory was moved away while deep in it. Any depth will do. On helpers, in steps, between which
+ * cancellation is seen. Go: os.RemoveAll.
+ */
 GYRE_API int gyre_remove_all(const char *path);
 
 GYRE_END_DECLS
