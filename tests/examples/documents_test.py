@@ -22,7 +22,8 @@ sys.argv[1:] = sys.argv[end + 1:]
 
 STRICT = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
           "-Wno-sign-conversion", "-Werror", "-fstack-clash-protection"]
-HEADERS = ["gyre.h", "errno.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h"]
+HEADERS = ["gyre.h", "errno.h", "pthread.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h"]
+OUTSIDE = r"static |GYRE_CHAN_TYPE|struct \w+ \{$|enum \{"
 GO_VERSION = (1, 25)  # WaitGroup.Go, testing/synctest
 
 
@@ -49,6 +50,9 @@ def split(code, line, begins):
     """A piece's lines outside and inside of functions, each with its number."""
     outside, inside, within = [], [], False
     for number, text in enumerate(code.splitlines(), line):
+        if text.startswith("#"):
+            outside.append((number, text))
+            continue
         starts = not within and re.match(begins, text)
         (outside if within or starts else inside).append((number, text))
         if starts:
@@ -60,15 +64,18 @@ def split(code, line, begins):
     return outside, inside
 
 
+def numbered(lines, document):
+    return "".join(f'#line {number} "{document}"\n{text}\n' for number, text in lines if text)
+
+
 def whole_c(code, line, document):
     if "int main(" in code:
         return f'#line {line} "{document}"\n{code}'
 
-    def numbered(lines):
-        return "".join(f'#line {number} "{document}"\n{text}\n' for number, text in lines if text)
-    outside, inside = split(code, line, r"static |GYRE_CHAN_TYPE|struct \w+ \{$|enum \{")
-    return ("".join(f"#include <{header}>\n" for header in HEADERS) + numbered(outside) +
-            "static int start(void *unused)\n{\n(void)unused;\n" + numbered(inside) +
+    outside, inside = split(code, line, OUTSIDE)
+    return ("".join(f"#include <{header}>\n" for header in HEADERS) +
+            numbered(outside, document) +
+            "static int start(void *unused)\n{\n(void)unused;\n" + numbered(inside, document) +
             "return 0;\n}\nint main(void)\n{\nreturn gyre_run(start, NULL) < 0;\n}\n")
 
 
@@ -99,6 +106,32 @@ def check(document, pieces=False):
             if expected is not None:
                 runs(program, expected, f"{document}:{line}", pieces)
     assert count > 0, f"no program in {document}"
+
+
+def check_beside(document, headers, begin, libraries=()):
+    """What stands beside gyre, in blocks of `C`: pieces of main; those that wait in a loop are
+    run."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = os.path.join(folder, "program")
+        found = list(programs(document, "C"))
+        assert found, f"nothing in {document}"
+        for code, line, expected in found:
+            outside, inside = split(code, line, OUTSIDE)
+            text = f'#line {line} "{document}"\n{code}'
+            if "int main(" not in code:
+                text = ("".join(f"#include <{header}>\n" for header in [*HEADERS[1:], *headers]) +
+                        numbered(outside, document) + "int main(void)\n{\n" + begin + "\n" +
+                        numbered(inside, document) + "return 0;\n}\n")
+            with open(program + ".c", "w", encoding="utf-8") as file:
+                file.write(text)
+            done = subprocess.run([*COMPILER, *STRICT, "-D_GNU_SOURCE", "-Wno-unused-function", "-I",
+                                   os.path.join(SOURCE, "include"), program + ".c", "-o", program,
+                                   "-L", LIBRARY, "-lgyre", *libraries, "-Wl,-rpath," + LIBRARY,
+                                   "-pthread"],
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{document}:{line}: {done.stderr}"
+            if expected is not None and re.search(r"\b(uv_run|epoll_wait)\(", code):
+                runs(program, expected, f"{document}:{line}", False)
 
 
 def check_criterion(document):
@@ -199,6 +232,28 @@ def test_preemption():
 
 def test_from_go():
     check("docs/from-go.md", pieces=True)
+
+
+def test_from_libuv():
+    check("docs/from-libuv.md", pieces=True)
+
+
+def test_from_libuv_beside_it():
+    if subprocess.run(["pkg-config", "--exists", "libuv"], check=False).returncode:
+        raise Skip("libuv is not installed")
+    check_beside("docs/from-libuv.md", ["pthread.h", "signal.h", "uv.h"],
+                 "uv_loop_t *loop = uv_default_loop();\n(void)loop;", ["-luv"])
+
+
+def test_from_epoll():
+    check("docs/from-epoll.md", pieces=True)
+
+
+def test_from_epoll_beside_it():
+    check_beside("docs/from-epoll.md",
+                 ["pthread.h", "signal.h", "sys/epoll.h", "sys/eventfd.h", "sys/signalfd.h",
+                  "sys/socket.h", "sys/timerfd.h", "unistd.h"],
+                 "int epoll = epoll_create1(EPOLL_CLOEXEC);\n(void)epoll;")
 
 
 def test_from_go_beside_it():
