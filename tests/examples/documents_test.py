@@ -234,6 +234,10 @@ def test_from_go():
     check("docs/from-go.md", pieces=True)
 
 
+def test_service():
+    check("docs/service.md")
+
+
 def test_from_libuv():
     check("docs/from-libuv.md", pieces=True)
 
