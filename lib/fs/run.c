@@ -3,22 +3,36 @@
 
 #include <gyre/blocking.h>
 
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
 static void copy_entry(struct io_uring_sqe *sqe, const void *entry)
 {
     *sqe = *(const struct io_uring_sqe *)entry;
 }
 
-/* On a helper. */
+/* On a helper: only a splice to a socket could raise SIGPIPE, and no call of gyre's does. */
 static int call_plain(void *argument)
 {
+    const struct timespec now = {0};
     const struct plain_call *plain = argument;
     const long *a = plain->arguments;
+    sigset_t pipe, before;
     long result;
 
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
     do
         result = syscall(plain->number, a[0], a[1], a[2], a[3], a[4], a[5]);
     while (result < 0 && errno == EINTR);
-    return result < 0 ? -errno : (int)result;
+    if (result < 0)
+        result = -errno;
+    if (result == -EPIPE && !sigismember(&before, SIGPIPE))
+        sigtimedwait(&pipe, NULL, &now); /* it is pending for this thread */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return (int)result;
 }
 
 int gyre_file_plain(const char *call, struct plain_call *plain)

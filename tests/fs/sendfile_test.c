@@ -19,6 +19,32 @@ static int send_one(void *argument)
     return 0;
 }
 
+/* Of a connection; [1] sends. */
+static void make_tcp_pair(int fds[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    EXPECT_EQ(bind(listener, (struct sockaddr *)&address, length), 0);
+    EXPECT_EQ(listen(listener, 1), 0);
+    EXPECT_EQ(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(connect(fds[1], (struct sockaddr *)&address, length), 0);
+    fds[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    EXPECT_EQ(close(listener), 0);
+}
+
+static void make_pair(int kind, int fds[2])
+{
+    if (kind == 0)
+        make_stream_pair(fds);
+    else if (kind == 1)
+        make_pipe(fds);
+    else
+        make_tcp_pair(fds);
+}
+
 static int make_pattern(const struct place *place, char *data)
 {
     int fd = make_unnamed(place, 0);
@@ -37,15 +63,11 @@ BOTH_WAYS(sendfile, all_arrives_though_there_is_room_for_a_part_only)
 
     make_place(&place);
     in = make_pattern(&place, data);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         struct sending sending;
         gyre_handle handle;
 
-        if (i) {
-            make_pipe(fds);
-        } else {
-            make_stream_pair(fds);
-        }
+        make_pair(i, fds);
         sending = (struct sending){fds[1], in, 100, SIZE, 0, 0};
         EXPECT_EQ(gyre_spawn(&handle, send_one, &sending), 0);
         EXPECT_EQ(gyre_read_all(fds[0], copy, SIZE - 100, NULL), SIZE - 100);
@@ -91,29 +113,82 @@ INSIDE(sendfile, nothing_and_errors)
     return 0;
 }
 
-INSIDE(sendfile, a_deadline_tells_how_far_it_came)
+enum { LARGE = 64 << 20 }; /* sparse; more than any connection holds */
+
+BOTH_WAYS(sendfile, a_deadline_tells_how_far_it_came)
 {
     struct place place;
-    char *data = malloc(SIZE), *copy = malloc(SIZE);
-    struct sending sending;
+    char *copy = malloc(LARGE);
     int fds[2], in;
 
     make_place(&place);
-    make_pipe(fds);
-    in = make_pattern(&place, data);
-    sending = (struct sending){fds[1], in, 0, SIZE, 0, 0};
-    {
-        GYRE_TIMEOUT(5 * GYRE_MILLISECOND);
-        EXPECT_EQ(send_one(&sending), 0);
+    in = make_unnamed(&place, 0);
+    EXPECT_EQ(ftruncate(in, LARGE), 0);
+    for (int i = 0; i < 3; i++) {
+        struct sending sending;
+
+        make_pair(i, fds);
+        sending = (struct sending){fds[1], in, 0, LARGE, 0, 0};
+        {
+            GYRE_TIMEOUT(20 * GYRE_MILLISECOND);
+            EXPECT_EQ(send_one(&sending), 0);
+        }
+        EXPECT_EQ(sending.result, -ETIMEDOUT);
+        EXPECT_EQ(gyre_close(fds[1]), 0);
+        EXPECT_EQ(gyre_read_all(fds[0], copy, LARGE, NULL), sending.done);
+        EXPECT(sending.done < LARGE);
+        EXPECT_EQ(gyre_close(fds[0]), 0);
     }
-    EXPECT_EQ(sending.result, -ETIMEDOUT);
-    EXPECT_EQ(gyre_close(fds[1]), 0);
-    EXPECT_EQ(gyre_read_all(fds[0], copy, SIZE, NULL), sending.done);
-    EXPECT(sending.done < SIZE && !memcmp(data, copy, sending.done));
-    EXPECT_EQ(gyre_close(fds[0]), 0);
     EXPECT_EQ(gyre_close(in), 0);
-    free(data);
     free(copy);
+    remove_place(&place);
+    return 0;
+}
+
+enum { MANY = 40 };
+
+INSIDE(sendfile, many_peers_that_do_not_read_hold_nobody_up)
+{
+    struct place place;
+    struct sending sendings[MANY];
+    gyre_handle handles[MANY];
+    int fds[MANY][2], in, file;
+
+    make_place(&place);
+    in = make_unnamed(&place, 0);
+    file = make_unnamed(&place, 0);
+    EXPECT_EQ(ftruncate(in, LARGE), 0);
+    {
+        GYRE_CANCELLABLE();
+
+        for (int i = 0; i < MANY; i++) {
+            make_tcp_pair(fds[i]);
+            sendings[i] = (struct sending){fds[i][1], in, 0, LARGE, 0, 0};
+            EXPECT_EQ(gyre_spawn(&handles[i], send_one, &sendings[i]), 0);
+        }
+        for (int i = 0; i < MANY; i++)
+            await_parked(handles[i]);
+        /* What they need kernel workers for goes on for others. */
+        for (int i = 0; i < 20; i++) {
+            int pipes[2];
+
+            EXPECT_EQ(gyre_pipe(pipes), 0);
+            EXPECT_EQ(gyre_write(pipes[1], "x", 1), 1);
+            EXPECT_EQ(gyre_splice(pipes[0], NULL, file, NULL, 1, 0), 1);
+            EXPECT_EQ(gyre_fsync(pipes[0]), -EINVAL);
+            EXPECT_EQ(gyre_close(pipes[0]), 0);
+            EXPECT_EQ(gyre_close(pipes[1]), 0);
+        }
+        gyre_context_cancel(gyre_context_current());
+    }
+    for (int i = 0; i < MANY; i++) {
+        EXPECT_EQ(result_of(handles[i]), 0);
+        EXPECT_EQ(sendings[i].result, -ECANCELED);
+        EXPECT_EQ(gyre_close(fds[i][0]), 0);
+        EXPECT_EQ(gyre_close(fds[i][1]), 0);
+    }
+    EXPECT_EQ(gyre_close(in), 0);
+    EXPECT_EQ(gyre_close(file), 0);
     remove_place(&place);
     return 0;
 }

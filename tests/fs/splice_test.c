@@ -108,6 +108,20 @@ BOTH_WAYS(splice, tee_copies_and_takes_nothing)
     return 0;
 }
 
+BOTH_WAYS(splice, a_peer_that_has_gone_raises_no_signal)
+{
+    int pipes[2], sockets[2];
+
+    EXPECT_EQ(gyre_pipe(pipes), 0);
+    make_stream_pair(sockets);
+    EXPECT_EQ(gyre_close(sockets[0]), 0);
+    EXPECT_EQ(gyre_write(pipes[1], "abc", 3), 3);
+    EXPECT_EQ(gyre_splice(pipes[0], NULL, sockets[1], NULL, 3, 0), -EPIPE);
+    EXPECT_EQ(gyre_close(sockets[1]), 0);
+    close_both(pipes);
+    return 0;
+}
+
 BOTH_WAYS(splice, waits_for_input_and_for_room)
 {
     int one[2], two[2], size;
