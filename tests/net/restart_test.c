@@ -42,29 +42,40 @@ enum { RESTARTS = 20, CLIENTS = 4 };
 /* --- the server ------------------------------------------------------------------------------- */
 
 static struct {
-    struct gyre_listener *listener;
+    struct gyre_listener *listener, *local; /* over TCP; of a path, which nobody accepts from */
     gyre_waitgroup connections;
     const char *program;
 } server;
 
+/* A negative timeout: the context's is what ends the wait. */
+static int restart_in_time(const char *const *arguments)
+{
+    GYRE_TIMEOUT(50 * GYRE_MILLISECOND);
+    return gyre_service_restart(&server.listener, NULL, 1, arguments, -1);
+}
+
 static int restart(char how)
 {
+    struct gyre_listener *const both[] = {server.listener, server.local};
+    const char *const names[] = {"test", "local"};
     const char *const dies[] = {server.program, "dies", NULL};
     const char *const hangs[] = {server.program, "hangs", NULL};
     const char *const nowhere[] = {"/nonexistent/program", NULL};
-    const char *const name = "test", *const bad_name = "a:b";
+    const char *const bad_name = "a:b";
 
     switch (how) {
     case 'D':
         return gyre_service_restart(&server.listener, NULL, 1, dies, -1);
     case 'H':
         return gyre_service_restart(&server.listener, NULL, 1, hangs, 50 * GYRE_MILLISECOND);
+    case 'T':
+        return restart_in_time(hangs);
     case 'N':
         return gyre_service_restart(&server.listener, NULL, 1, nowhere, -1);
     case 'B':
         return gyre_service_restart(&server.listener, &bad_name, 1, NULL, -1);
     default:
-        return gyre_service_restart(&server.listener, &name, 1, NULL, 20 * GYRE_SECOND);
+        return gyre_service_restart(both, names, 2, NULL, 20 * GYRE_SECOND);
     }
 }
 
@@ -93,6 +104,10 @@ static int run_server(void *unused)
     int fd, error = gyre_service_listen(&server.listener, "test", "127.0.0.1:0");
 
     (void)unused;
+    if (!error && gyre_service_fd_count())
+        error = gyre_service_listen(&server.local, "local", "no address");
+    else if (!error)
+        error = gyre_unix_listen(&server.local, getenv("LOCAL_PATH"), SOCK_STREAM, 0);
     if (error)
         return error;
     if (!gyre_service_fd_count()) {
@@ -109,6 +124,7 @@ static int run_server(void *unused)
             return -ENOMEM;
     error = gyre_waitgroup_wait(&server.connections);
     gyre_listener_close(server.listener);
+    gyre_listener_close(server.local);
     return fd == -ESHUTDOWN ? error : fd;
 }
 
@@ -219,15 +235,30 @@ static void failures_change_nothing(void)
     CHECK(ask('N') == -ENOENT, "a program that is not there");
     CHECK(ask('D') == -ECHILD, "one that dies");
     CHECK(ask('H') == -ETIMEDOUT, "one that hangs");
+    CHECK(ask('T') == -ETIMEDOUT, "one that the context gives up");
     CHECK(ask('B') == -EINVAL, "a bad name");
+}
+
+static void path_is_there(const char *path)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(name.sun_path, path, strlen(path));
+    CHECK(!connect(fd, (struct sockaddr *)&name, sizeof name), "%s: %s", path, strerror(errno));
+    close(fd);
+    unlink(path);
 }
 
 static int test(char *program)
 {
+    char path[60];
     int manager = manager_socket();
     pthread_t threads[CLIENTS];
     pid_t pid;
 
+    snprintf(path, sizeof path, "/tmp/gyre-restart-%d", (int)getpid());
+    setenv("LOCAL_PATH", path, 1);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     pid = start_server(program);
     expect_heard(manager, "READY=1");
@@ -251,6 +282,7 @@ static int test(char *program)
     atomic_store(&over, true);
     for (int i = 0; i < CLIENTS; i++)
         pthread_join(threads[i], NULL);
+    path_is_there(path);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     printf("%lu connections through %d restarts\n", atomic_load(&served), RESTARTS);
