@@ -23,7 +23,9 @@ enum {
     GYRE_LISTEN_REUSEPORT = 1 << 0,    /* several sockets, or processes, may share the port */
     GYRE_LISTEN_NO_REUSEADDR = 1 << 1, /* SO_REUSEADDR is on otherwise */
     GYRE_LISTEN_V6ONLY = 1 << 2,
-    GYRE_LISTEN_DELAY = 1 << 3 /* leave Nagle's algorithm on in accepted connections */
+    GYRE_LISTEN_DELAY = 1 << 3,    /* leave Nagle's algorithm on in accepted connections */
+    GYRE_LISTEN_FAST_OPEN = 1 << 4 /* take data that comes with a SYN, where the system lets servers
+                                      (net.ipv4.tcp_fastopen & 2): it may come twice */
 };
 
 /* Options of a listener; start from GYRE_LISTEN_INIT. Zero means the default. */
@@ -96,6 +98,33 @@ GYRE_API int gyre_listener_fd(const struct gyre_listener *listener);
  * tells. Go: net.Dial("tcp", ...).
  */
 GYRE_API int gyre_tcp_dial(const char *address);
+
+enum {
+    GYRE_DIAL_DELAY = 1 << 0 /* leave Nagle's algorithm on */
+};
+
+/* Options of a dial; start from GYRE_DIAL_INIT. Zero means the default. */
+struct gyre_dial_options {
+    size_t size;    /* sizeof (struct gyre_dial_options) */
+    unsigned flags; /* GYRE_DIAL_* */
+    const char
+        *local; /* the address to come from, "host:0" for any port; NULL: the kernel's choice */
+    const void *data; /* is sent first, with the SYN where that is possible (TCP fast open): a round
+                         trip less, but it may arrive twice; NULL: none */
+    size_t data_size;
+};
+
+#define GYRE_DIAL_INIT                                                                             \
+    {                                                                                              \
+        sizeof(struct gyre_dial_options), 0, NULL, NULL, 0                                         \
+    }
+
+/*
+ * As gyre_tcp_dial; returns when the connection stands, and all data is on its way. With options
+ * only the first address of a name is tried. Errors besides: -EINVAL (the options; local is not an
+ * address, or of the other family), -EADDRNOTAVAIL and -EADDRINUSE (local). Go: net.Dialer.
+ */
+GYRE_API int gyre_tcp_dial_options(const char *address, const struct gyre_dial_options *options);
 
 /*
  * The same for sockets made by hand: connects fd to address. Parks. Returns 0 or connect(2)'s

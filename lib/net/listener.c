@@ -486,8 +486,8 @@ static int take_options(struct gyre_listen_options *options,
                         const struct gyre_listen_options *asked)
 {
     const struct gyre_listen_options defaults = GYRE_LISTEN_INIT;
-    const unsigned known =
-        GYRE_LISTEN_REUSEPORT | GYRE_LISTEN_NO_REUSEADDR | GYRE_LISTEN_V6ONLY | GYRE_LISTEN_DELAY;
+    const unsigned known = GYRE_LISTEN_REUSEPORT | GYRE_LISTEN_NO_REUSEADDR | GYRE_LISTEN_V6ONLY |
+                           GYRE_LISTEN_DELAY | GYRE_LISTEN_FAST_OPEN;
 
     if (!asked)
         asked = &defaults;
@@ -542,7 +542,7 @@ static int set_options(int fd, int family, const struct gyre_listen_options *opt
 static int open_socket(const struct address *address, const struct gyre_listen_options *options)
 {
     int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int error;
+    int error, backlog = options->backlog ? options->backlog : 65535;
 
     if (fd < 0)
         return -errno;
@@ -550,7 +550,9 @@ static int open_socket(const struct address *address, const struct gyre_listen_o
     if (!error && bind(fd, (const struct sockaddr *)&address->storage, address->length) < 0)
         error = -errno;
     /* The kernel cuts it to net.core.somaxconn. */
-    if (!error && listen(fd, options->backlog ? options->backlog : 65535) < 0)
+    if (!error && options->flags & GYRE_LISTEN_FAST_OPEN)
+        setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &backlog, sizeof backlog);
+    if (!error && listen(fd, backlog) < 0)
         error = -errno;
     if (!error)
         return fd;
