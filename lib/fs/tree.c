@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { STEP_CALLS = 256, OPEN_LEVELS = 32, ROUNDS = 8, MORE = 1 };
+enum { STEP_CALLS = 256, OPEN_LEVELS = 32, ROUNDS = 8, TRIES = 8, MORE = 1 };
 
 /* --- removing ----------------------------------------------------------------------------------
  */
@@ -177,6 +177,8 @@ static bool remove_emptied(struct removal *removal, bool *again)
         level->rounds++;
         level->ended = false;
         *again = true;
+    } else if (level->outer && errno == ENOTDIR) {
+        return true; /* its name is another's now: found when outer is not empty */
     } else {
         fail(removal, -errno);
     }
@@ -211,25 +213,34 @@ static bool is_directory(int error)
     return error == -EISDIR || error == -EPERM;
 }
 
+/* A directory that can't be entered may be empty all the same. */
+static int remove_closed(struct removal *removal, int dirfd, const char *name, int error)
+{
+    removal->calls++;
+    return unlinkat(dirfd, name, AT_REMOVEDIR) == 0 ? 0 : error;
+}
+
+/* What it was when it was read is a hint: somebody may put one for the other, and again. */
 static void remove_entry(struct removal *removal, const struct dirent_raw *raw)
 {
-    int dirfd = removal->top->fd, error = raw->type == DT_DIR ? -EISDIR : 0, entered;
+    int dirfd = removal->top->fd, error = -EISDIR;
 
-    if (!error) {
-        removal->calls++;
-        error = unlinkat(dirfd, raw->name, 0) < 0 ? -errno : 0;
-    }
-    if (is_directory(error)) {
+    for (int tries = 0; tries < TRIES; tries++) {
+        int entered;
+
+        if (raw->type != DT_DIR || tries) {
+            removal->calls++;
+            error = unlinkat(dirfd, raw->name, 0) < 0 ? -errno : 0;
+            if (!is_directory(error))
+                break;
+        }
         entered = push_level(removal, dirfd, raw->name);
         if (!entered)
             return;
-        /* Not readable, but maybe empty; or no directory any more. */
-        removal->calls += 2;
-        if (unlinkat(dirfd, raw->name, AT_REMOVEDIR) == 0 || errno == ENOENT ||
-            unlinkat(dirfd, raw->name, 0) == 0 || errno == ENOENT)
-            return;
-        /* EPERM of a file that is not to be removed is its own error. */
-        error = entered == -ENOTDIR || entered == -ELOOP ? -EPERM : entered;
+        if (entered != -ENOTDIR && entered != -ELOOP) {
+            error = remove_closed(removal, dirfd, raw->name, entered);
+            break;
+        }
     }
     if (error && error != -ENOENT)
         fail(removal, error);

@@ -278,3 +278,55 @@ INSIDE(walk, what_can_not_be_read_is_visited_once_more)
     tree_destroy(&tree);
     return 0;
 }
+
+static int see_refusals(const struct gyre_visit *visit, void *arg)
+{
+    struct seen *seen = arg;
+
+    if (visit->error) {
+        EXPECT_EQ(visit->error, -EACCES);
+        EXPECT(!strcmp(visit->name, "closed"));
+        atomic_fetch_add(&seen->errors, 1);
+    }
+    atomic_fetch_add(&seen->count, 1);
+    return 0;
+}
+
+static int walk_closed(void *arg)
+{
+    const struct tree *tree = arg;
+
+    for (unsigned parallel = 1; parallel <= 4; parallel += 3) {
+        struct seen seen = {0};
+
+        EXPECT_EQ(gyre_walk(tree->path, parallel, see_refusals, &seen), 0);
+        EXPECT_EQ(seen.errors, 1);
+        EXPECT_EQ(seen.count, 5);
+    }
+    EXPECT_EQ(gyre_remove_all(tree_path(tree, "closed")), -EACCES);
+    EXPECT_EQ(gyre_remove_all(tree_path(tree, "open")), 0);
+    return 0;
+}
+
+/* Root may read everything: as somebody else. */
+Test(walk, a_directory_without_permission_is_visited_with_the_error)
+{
+    struct tree tree;
+
+    tree_make(&tree);
+    tree_directory(&tree, "closed");
+    tree_file(&tree, "closed/x", "");
+    tree_directory(&tree, "open");
+    tree_file(&tree, "open/x", "");
+    cr_assert_eq(fchmodat(tree.fd, "closed", 0, 0), 0);
+    if (!geteuid()) {
+        cr_assert_eq(fchownat(tree.fd, "closed", 65534, 65534, 0), 0);
+        cr_assert_eq(fchownat(tree.fd, "open", 65534, 65534, 0), 0);
+        cr_assert_eq(fchown(tree.fd, 65534, 65534), 0);
+        cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+    }
+    cr_assert_eq(run_with_workers(2, walk_closed, &tree), 0);
+    cr_assert_eq(failed_expectations, 0);
+    cr_assert_eq(fchmodat(tree.fd, "closed", 0700, 0), 0);
+    nftw(tree.path, tree_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}

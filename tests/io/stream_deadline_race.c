@@ -9,7 +9,8 @@
  * of p. Between the calls of the stream a coroutine makes calls of its own on another descriptor,
  * which nobody may cancel. At the end the reader's stream is closed while a coroutine waits in it,
  * the timers running. Windows aimed at: a timer on one worker against the completion on another;
- * the coroutine's next operation against a cancel under way; a callback that is late against close.
+ * the coroutine's next operation against a cancel under way; a callback that is late against close;
+ * and, in a part of its own, a move between the begin of an operation and its park.
  */
 #include "stress.h"
 
@@ -155,12 +156,14 @@ static int read_cell(void *arg)
 
 static int64_t some_moment(struct random *random)
 {
-    switch (random_below(random, 4)) {
+    switch (random_below(random, 8)) {
     case 0:
-        return 0;
-    case 1:
         return gyre_now(); /* at once */
+    case 1:
     case 2:
+    case 3:
+        return 0;
+    case 4:
         return gyre_now() + random_below(random, 50 * 1000);
     default:
         return gyre_now() + random_below(random, 3 * 1000 * 1000);
@@ -272,10 +275,82 @@ static int run_cells(void *unused)
     return 0;
 }
 
+/* --- each of them counts -----------------------------------------------------------------------
+ */
+
+/* Nothing ever comes, and the deadline is moved once a read: if that is lost, the read hangs. */
+static struct single {
+    struct gyre_stream *stream;
+    atomic_ulong begun, moved;
+    unsigned index;
+} singles[CELLS];
+
+static unsigned long single_rounds;
+
+static int read_nothing(void *arg)
+{
+    struct single *single = arg;
+    char byte;
+
+    for (unsigned long i = 1; i <= single_rounds; i++) {
+        atomic_store(&single->begun, i);
+        CHECK_EQ(gyre_stream_read(single->stream, &byte, 1), -ETIMEDOUT);
+        while (atomic_load(&single->moved) != i)
+            gyre_yield();
+        gyre_stream_set_read_deadline(single->stream, 0);
+    }
+    return 0;
+}
+
+static int move_once(void *arg)
+{
+    struct single *single = arg;
+    struct random random = stress_random(500 + single->index);
+
+    for (unsigned long i = 1; i <= single_rounds; i++) {
+        while (atomic_load(&single->begun) != i)
+            gyre_yield();
+        for (uint32_t spins = random_below(&random, 24); spins; spins--)
+            cpu_relax();
+        gyre_stream_set_read_deadline(single->stream, gyre_now());
+        atomic_store(&single->moved, i);
+    }
+    return 0;
+}
+
+static int run_singles(void *unused)
+{
+    gyre_handle handles[2 * CELLS];
+    int others[CELLS];
+
+    (void)unused;
+    for (unsigned i = 0; i < CELLS; i++) {
+        struct single *single = &singles[i];
+        int fds[2];
+
+        CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        others[i] = fds[1];
+        single->begun = single->moved = 0;
+        single->index = i;
+        CHECK_EQ(gyre_stream_open(&single->stream, fds[0], NULL), 0);
+        CHECK_EQ(gyre_spawn(&handles[2 * i], read_nothing, single), 0);
+        CHECK_EQ(gyre_spawn(&handles[2 * i + 1], move_once, single), 0);
+    }
+    for (unsigned i = 0; i < 2 * CELLS; i++)
+        CHECK_EQ(gyre_join(handles[i], NULL), 0);
+    for (unsigned i = 0; i < CELLS; i++) {
+        CHECK_EQ(gyre_stream_close(singles[i].stream), 0);
+        CHECK_EQ(gyre_close(others[i]), 0);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     stress_begin(argc, argv);
-    bytes_a_cell = stress_rounds(200 * 1000);
+    single_rounds = stress_rounds(4000);
+    stress_run_each("one move a read", 0, run_singles);
+    bytes_a_cell = stress_rounds(100 * 1000);
     stress_run_each("moving deadlines", 0, run_cells);
     printf("  %lu calls, %lu timed out, %lu moves, %lu closed while somebody waited\n", calls,
            timeouts, moves, closed_in);
