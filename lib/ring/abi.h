@@ -21,6 +21,11 @@
 #define ABI_SEND_ZC_REPORT_USAGE (1U << 3)
 #define ABI_NOTIF_USAGE_COPIED   (1U << 31)
 
+/* An enumerator of newer headers. With FUTEX2_SIZE_U32 and FUTEX2_PRIVATE of linux/futex.h. */
+#define ABI_OP_FUTEX_WAIT  51U
+#define ABI_FUTEX_SIZE_U32 0x02U
+#define ABI_FUTEX_PRIVATE  0x80U
+
 /* An operation that was interrupted on a kernel worker may complete with ERESTARTSYS or its like.
  */
 #define ABI_RESTART_FIRST 512
