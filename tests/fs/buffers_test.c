@@ -1,6 +1,8 @@
 /* Registered buffers, and those that the kernel refuses to register. */
 #include "files.h"
 
+#include <sys/mman.h>
+
 /* What the kernel refuses, for instance by RLIMIT_MEMLOCK. */
 static atomic_bool refuse_tables, refuse_pinning;
 static atomic_uint pinned;
@@ -28,6 +30,35 @@ int __wrap_io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned 
 
     pinned += pieces->iov_base && result == 1;
     return result;
+}
+
+/* Of the allocations that this thread makes, the one that fails; counted down to 0. */
+static _Thread_local int fail_at;
+
+static bool fails(void)
+{
+    return fail_at && !--fail_at;
+}
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__real_mmap64(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    return fails() ? MAP_FAILED : __real_mmap64(address, size, protection, flags, fd, offset);
 }
 
 static void carry(const struct place *place, struct gyre_buffers *buffers, unsigned index,
@@ -197,5 +228,22 @@ INSIDE(buffers, absurd_sizes_are_refused)
     EXPECT_EQ(gyre_buffers_create(&buffers, 1000, SIZE_MAX / 2), -ENOMEM);
     EXPECT_EQ(gyre_buffers_create(&buffers, 4, (size_t)1 << 50), -ENOMEM);
     EXPECT(!buffers);
+    return 0;
+}
+
+INSIDE(buffers, each_allocation_that_fails_leaves_nothing_behind)
+{
+    struct gyre_buffers *buffers = NULL;
+    int failures = 0, result;
+
+    do {
+        fail_at = failures + 1; /* creating never parks */
+        result = gyre_buffers_create(&buffers, 4, 4096);
+        fail_at = 0;
+        EXPECT(!result || (result == -ENOMEM && !buffers));
+        failures += result != 0;
+    } while (result && failures < 100);
+    EXPECT_EQ(failures, 4);
+    gyre_buffers_destroy(buffers);
     return 0;
 }
