@@ -22,7 +22,7 @@ sys.argv[1:] = sys.argv[end + 1:]
 
 STRICT = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
           "-Wno-sign-conversion", "-Werror", "-fstack-clash-protection"]
-HEADERS = ["gyre.h", "errno.h", "pthread.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h"]
+HEADERS = ["gyre.h", "errno.h", "fcntl.h", "pthread.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h"]
 OUTSIDE = r"static |GYRE_CHAN_TYPE|struct \w+ \{$|enum \{"
 GO_VERSION = (1, 25)  # WaitGroup.Go, testing/synctest
 
