@@ -2,10 +2,10 @@
  * gyre/net.h - TCP: listen, accept, dial, and what belongs to a connection.
  *
  * A connection is a plain descriptor for gyre_read, gyre_write_all and gyre_close. Addresses are
- * written "host:port", IPv6 in brackets ("[::1]:80"); ":80" means every address. Hosts are literal
- * addresses so far ("[fe80::1%eth0]:80" with a zone, if need be), and localhost, which means
- * 127.0.0.1; another name gives -EADDRNOTAVAIL. Only from a coroutine, but for what is said
- * otherwise; -ECANCELED, -ETIMEDOUT (the context's) and -ENOMEM as in gyre/io.h.
+ * written "host:port", IPv6 in brackets ("[::1]:80"); ":80" means every address. A host is a
+ * literal address ("[fe80::1%eth0]:80" with a zone, if need be) or a name, looked up as
+ * gyre/resolve.h says, with its errors. Only from a coroutine, but for what is said otherwise;
+ * -ECANCELED, -ETIMEDOUT (the context's) and -ENOMEM as in gyre/io.h.
  */
 #ifndef GYRE_NET_H
 #define GYRE_NET_H
@@ -44,8 +44,10 @@ struct gyre_listen_options {
 
 /*
  * Listens on address; port 0 lets the kernel choose (gyre_local_address of gyre_listener_fd tells).
- * *listener is the caller's until gyre_listener_close. Does not park. Returns 0, -EINVAL (not an
- * address), -EADDRNOTAVAIL, -EADDRINUSE, -EACCES, -EMFILE, -ENFILE, -ENOMEM. Go: net.Listen.
+ * *listener is the caller's until gyre_listener_close. Of a name's addresses the first is taken, of
+ * localhost 127.0.0.1. Parks only to look up a name. Returns 0, -EINVAL (not an address),
+ * -EADDRNOTAVAIL, -EADDRINUSE, -EACCES, -EMFILE, -ENFILE, -ENOMEM, or why there is no address. Go:
+ * net.Listen.
  */
 GYRE_API int gyre_tcp_listen(struct gyre_listener **listener, const char *address);
 GYRE_API int gyre_tcp_listen_options(struct gyre_listener **listener, const char *address,
@@ -94,8 +96,13 @@ GYRE_API int gyre_listener_fd(const struct gyre_listener *listener);
 /*
  * Connects to address. Parks. Returns a descriptor that is the caller's (close-on-exec,
  * TCP_NODELAY set); -EINVAL (not an address), -EADDRNOTAVAIL, -ECONNREFUSED, -EHOSTUNREACH,
- * -ENETUNREACH, -EMFILE and others of connect(2). -ETIMEDOUT may be TCP's own: gyre_context_error()
- * tells. Go: net.Dial("tcp", ...).
+ * -ENETUNREACH, -EMFILE and others of connect(2), or why there is no address. -ETIMEDOUT may be
+ * TCP's own, or the name servers': gyre_context_error() tells. Go: net.Dial("tcp", ...).
+ *
+ * A name's addresses are tried by Happy Eyeballs (RFC 8305): both families are asked for at once,
+ * IPv4 waits 50 ms for the answer about IPv6, the next address is tried 250 ms after the last or as
+ * soon as one fails, and the first that connects is it. Where none does, the first error that came
+ * from outside this machine is returned. Of localhost 127.0.0.1 is tried before ::1.
  */
 GYRE_API int gyre_tcp_dial(const char *address);
 

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-enum { HOST_MAX = 255 };
-
 static int parse_port(const char *text)
 {
     unsigned port = 0;
@@ -100,22 +98,54 @@ static bool name_like(const char *host)
     return letter;
 }
 
-int gyre_address_parse(const char *text, struct address *address)
+int gyre_address_split(const char *text, char host[GYRE_HOST_SIZE])
 {
     const char *colon = text ? strrchr(text, ':') : NULL;
-    char host[HOST_MAX + 1];
-    struct in_addr v4;
+    int port = colon ? parse_port(colon + 1) : -EINVAL;
     size_t length;
-    int port;
 
-    if (!colon || (port = parse_port(colon + 1)) < 0)
+    if (port < 0)
         return -EINVAL;
     length = (size_t)(colon - text);
-    if (length > HOST_MAX)
+    if (length >= GYRE_HOST_SIZE)
         return -EINVAL;
     memcpy(host, text, length);
     host[length] = 0;
+    return port;
+}
+
+static int parse_v4(const char *host, int port, struct address *address)
+{
+    struct in_addr v4;
+
+    if (inet_pton(AF_INET, host, &v4) != 1)
+        return name_like(host) ? -EADDRNOTAVAIL : -EINVAL;
+    set_v4(address, v4, port);
+    return 0;
+}
+
+int gyre_address_host(const char *host, int port, struct address *address)
+{
+    char copy[GYRE_HOST_SIZE];
+
     memset(address, 0, sizeof *address);
+    if (!strchr(host, ':'))
+        return parse_v4(host, port, address);
+    if (strlen(host) >= sizeof copy)
+        return -EINVAL;
+    return parse_v6(strcpy(copy, host), port, address);
+}
+
+int gyre_address_parse(const char *text, struct address *address)
+{
+    char host[GYRE_HOST_SIZE];
+    int port = gyre_address_split(text, host);
+    size_t length;
+
+    if (port < 0)
+        return port;
+    memset(address, 0, sizeof *address);
+    length = strlen(host);
     if (!length) {
         address->any = true;
         set_v6(address, in6addr_any, port, 0);
@@ -125,12 +155,7 @@ int gyre_address_parse(const char *text, struct address *address)
         host[length - 1] = 0;
         return parse_v6(host + 1, port, address);
     }
-    if (!strcmp(host, "localhost"))
-        strcpy(host, "127.0.0.1");
-    if (inet_pton(AF_INET, host, &v4) != 1)
-        return name_like(host) ? -EADDRNOTAVAIL : -EINVAL;
-    set_v4(address, v4, port);
-    return 0;
+    return parse_v4(strcmp(host, "localhost") ? host : "127.0.0.1", port, address);
 }
 
 static void change_host(struct address *address, in_addr_t host)

@@ -18,6 +18,15 @@ struct address {
  * address), -EADDRNOTAVAIL (a name). */
 int gyre_address_parse(const char *text, struct address *address);
 
+/* The host alone, an IPv6 address without brackets. Returns 0, -EINVAL (neither an address nor a
+ * name), -EADDRNOTAVAIL (a name). */
+int gyre_address_host(const char *host, int port, struct address *address);
+
+/* The two parts of "host:port", brackets kept; text is shorter than GYRE_HOST_SIZE up to the colon.
+ * Returns the port, -EINVAL. */
+enum { GYRE_HOST_SIZE = 256 };
+int gyre_address_split(const char *text, char host[GYRE_HOST_SIZE]);
+
 /* The same port on every IPv4 address; on 127.0.0.1. */
 void gyre_address_any_v4(struct address *address);
 void gyre_address_loopback(struct address *address);

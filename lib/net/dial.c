@@ -1,6 +1,7 @@
 /* Connecting. */
 #include "io/operation.h"
 #include "net/address.h"
+#include "net/dial.h"
 #include "ring/tsan.h"
 
 #include <gyre/io.h>
@@ -8,6 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 /* 0: submit the connect once more, which tells how it went. */
 static int await_connection(struct operation *operation, int fd)
@@ -54,25 +56,39 @@ int gyre_connect(int fd, const struct sockaddr *address, socklen_t length)
     }
 }
 
-int gyre_tcp_dial(const char *text)
+static int dial_address(const struct address *address)
 {
-    struct gyre_coro *self = coro_required("gyre_tcp_dial");
-    struct address address;
-    int fd, error = coro_error(self);
+    int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error;
 
-    if (!error)
-        error = gyre_address_parse(text, &address);
-    if (error)
-        return error;
-    if (address.any)
-        gyre_address_loopback(&address); /* as Go does: no host means the local one */
-    fd = socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     gyre_set_nodelay(fd, 1);
-    error = gyre_connect(fd, (struct sockaddr *)&address.storage, address.length);
+    error = gyre_connect(fd, (const struct sockaddr *)&address->storage, address->length);
     if (!error)
         return fd;
     gyre_close(fd);
     return error;
+}
+
+int gyre_tcp_dial(const char *text)
+{
+    struct gyre_coro *self = coro_required("gyre_tcp_dial");
+    struct address address;
+    char host[GYRE_HOST_SIZE];
+    int port, error = coro_error(self);
+
+    if (error)
+        return error;
+    port = gyre_address_split(text, host);
+    if (port < 0)
+        return port;
+    error = gyre_address_parse(text, &address);
+    if (error == -EADDRNOTAVAIL || !strcmp(host, "localhost"))
+        return gyre_dial_name(host, (uint16_t)port);
+    if (error)
+        return error;
+    if (address.any)
+        gyre_address_loopback(&address); /* as Go does: no host means the local one */
+    return dial_address(&address);
 }

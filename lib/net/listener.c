@@ -29,8 +29,8 @@
  */
 #include "base/grow.h"
 #include "io/operation.h"
-#include "net/address.h"
 #include "net/listener.h"
+#include "net/resolve.h"
 #include "net/unix_path.h"
 #include "ring/tsan.h"
 
@@ -583,7 +583,7 @@ int gyre_tcp_listen_options(struct gyre_listener **listener, const char *text,
     coro_required("gyre_tcp_listen");
     if (!listener || take_options(&options, asked))
         return -EINVAL;
-    error = gyre_address_parse(text, &address);
+    error = gyre_address_resolve("gyre_tcp_listen", text, &address);
     if (error)
         return error;
     fd = open_socket(&address, &options);

@@ -3,6 +3,8 @@
 #define GYRE_LIB_NET_RESOLVE_H
 
 #include "net/address.h"
+#include "net/addresses.h"
+#include "net/lookup.h"
 
 /*
  * gyre_address_parse, but a name is looked up: the first of its addresses, in the order in which
@@ -10,5 +12,13 @@
  * naming call. Returns 0; -EINVAL (not an address, not a name); what gyre_resolve returns.
  */
 int gyre_address_resolve(const char *call, const char *text, struct address *address);
+
+/*
+ * What of host needs no lookup: a literal address, or this machine by its name. Appends its
+ * addresses. Returns 0; -EADDRNOTAVAIL: it is a name to look up; -EINVAL: it is neither; -ENODATA
+ * (of another family only); -ENOMEM.
+ */
+int gyre_resolve_locally(const char *host, uint16_t port, int family,
+                         struct gyre_addresses *addresses);
 
 #endif

@@ -280,7 +280,7 @@ INSIDE(dial, nonsense_and_names_are_refused_without_a_socket)
     EXPECT_EQ(gyre_tcp_dial(NULL), -EINVAL);
     EXPECT_EQ(gyre_tcp_dial(""), -EINVAL);
     EXPECT_EQ(gyre_tcp_dial("127.0.0.1"), -EINVAL);
-    EXPECT_EQ(gyre_tcp_dial("example.org:80"), -EADDRNOTAVAIL);
+    EXPECT_EQ(gyre_tcp_dial("a..b:80"), -EINVAL);
     EXPECT_EQ(open_descriptors(), before);
     return 0;
 }
@@ -409,7 +409,7 @@ INSIDE(listener, errors_leave_nothing_behind)
     EXPECT_EQ(gyre_tcp_listen(&other, "192.0.2.1:0"), -EADDRNOTAVAIL);
     EXPECT_EQ(gyre_tcp_listen(&other, "nonsense"), -EINVAL);
     EXPECT_EQ(gyre_tcp_listen(&other, NULL), -EINVAL);
-    EXPECT_EQ(gyre_tcp_listen(&other, "example.org:80"), -EADDRNOTAVAIL);
+    EXPECT_EQ(gyre_tcp_listen(&other, "a..b:80"), -EINVAL);
     EXPECT_EQ(gyre_tcp_listen(NULL, "127.0.0.1:0"), -EINVAL);
     options.size = 3;
     EXPECT_EQ(gyre_tcp_listen_options(&other, "127.0.0.1:0", &options), -EINVAL);
