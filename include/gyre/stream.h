@@ -52,8 +52,8 @@ GYRE_API int gyre_stream_open(struct gyre_stream **stream, int fd,
 
 /*
  * Flushes, closes the descriptor (gyre_close) and frees. A coroutine that waits in a read or write
- * of the stream gets -EBADF there, and close waits until it has returned (what it did not write is
- * part of the flush); no other call may be begun or in progress, nor a deadline moved. The flush
+ * of the stream gets -EBADF there, and close waits until it has returned (what was buffered
+ * before is flushed); no other call may be begun or in progress, nor a deadline moved. The flush
  * honours the context and the deadline. Returns 0 or the first error; the stream is gone in any
  * case. NULL is fine. Parks. Only from a coroutine.
  */

@@ -517,6 +517,49 @@ INSIDE(stream, close_ends_a_read_that_waits)
     return 0;
 }
 
+static int wait_to_write(void *arg)
+{
+    enum { SIZE = 4 << 20 };
+    struct waiting *waiting = arg;
+    char *data = calloc(1, SIZE);
+
+    waiting->result = gyre_stream_write(waiting->stream, data, SIZE, &waiting->done);
+    free(data);
+    return 0;
+}
+
+INSIDE(stream, close_ends_a_write_and_a_read_that_wait_and_its_flush_has_a_deadline)
+{
+    struct waiting reading, writing = {0};
+    gyre_handle reader, writer;
+    int fds[2];
+
+    make_stream_pair(fds);
+    writing.stream = open_stream(fds[0], 0, 16, 0);
+    EXPECT_EQ(gyre_spawn(&writer, wait_to_write, &writing), 0);
+    await_parked(writer);
+    reader = start_reading(&reading, writing.stream);
+    EXPECT_EQ(gyre_stream_close(writing.stream), 0);
+    EXPECT_EQ(gyre_join(writer, NULL), 0);
+    EXPECT_EQ(gyre_join(reader, NULL), 0);
+    EXPECT_EQ(writing.result, -EBADF);
+    EXPECT_EQ(reading.result, -EBADF);
+    EXPECT(writing.done > 0 && writing.done < 4 << 20);
+    close(fds[1]);
+
+    make_stream_pair(fds);
+    EXPECT_EQ(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    while (write(fds[0], reading.buffer, 1) == 1)
+        ;
+    EXPECT_EQ(fcntl(fds[0], F_SETFL, 0), 0);
+    writing.stream = open_stream(fds[0], 0, 16, 0);
+    EXPECT_EQ(gyre_stream_write(writing.stream, "x", 1, NULL), 1);
+    gyre_stream_set_write_deadline(writing.stream, gyre_now() + GYRE_MILLISECOND);
+    EXPECT_EQ(gyre_stream_close(writing.stream), -ETIMEDOUT);
+    close(fds[1]);
+    return 0;
+}
+
 INSIDE(stream, close_of_the_descriptor_ends_the_stream_for_good)
 {
     struct gyre_stream *stream;
