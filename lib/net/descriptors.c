@@ -95,7 +95,8 @@ ssize_t gyre_recv_fds(int fd, void *buffer, size_t size, int *fds, size_t *count
         return n;
     found = gyre_received_descriptors(&message, came);
     if (found <= *count && !(message.msg_flags & MSG_CTRUNC)) {
-        memcpy(fds, came, found * sizeof *came);
+        for (size_t i = 0; i < found; i++)
+            fds[i] = came[i];
         *count = found;
         return n;
     }

@@ -10,14 +10,14 @@ enum { LARGE = 1 << 20, MIDDLE = 128 << 10 };
 
 static char data[LARGE];
 
-/* fds[1] takes little before it reads. */
-static void make_connection(int fds[2])
+/* fds[1] takes as much before it reads, where it is not 0. */
+static void connect_with(int receive, int fds[2])
 {
     struct gyre_listener *listener;
     char address[GYRE_ADDRESS_SIZE];
 
     EXPECT_EQ(gyre_tcp_listen(&listener, "127.0.0.1:0"), 0);
-    EXPECT_EQ(gyre_set_buffers(gyre_listener_fd(listener), 4096, 0), 0);
+    EXPECT_EQ(gyre_set_buffers(gyre_listener_fd(listener), receive, 0), 0);
     EXPECT(gyre_local_address(gyre_listener_fd(listener), address, sizeof address) > 0);
     fds[0] = gyre_tcp_dial(address);
     EXPECT(fds[0] >= 0);
@@ -25,6 +25,11 @@ static void make_connection(int fds[2])
     fds[1] = gyre_accept(listener);
     EXPECT(fds[1] >= 0);
     EXPECT_EQ(gyre_listener_close(listener), 0);
+}
+
+static void make_connection(int fds[2])
+{
+    connect_with(4096, fds);
 }
 
 static void close_both(const int *fds)
@@ -71,7 +76,7 @@ static void send_to_reader(size_t size)
     int fds[2], copied = 77, result;
 
     fill();
-    make_connection(fds);
+    connect_with(0, fds);
     reading.fd = fds[1];
     EXPECT_EQ(gyre_spawn(&reader, read_and_compare, &reading), 0);
     EXPECT_EQ(gyre_send_zero_copy(fds[0], data, size, &done, &copied), size);
@@ -275,7 +280,7 @@ INSIDE(zero_copy, a_shield_keeps_it)
     int fds[2], result;
 
     fill();
-    make_connection(fds);
+    connect_with(0, fds);
     reading.fd = fds[1];
     EXPECT_EQ(gyre_spawn(&reader, read_and_compare, &reading), 0);
     {
