@@ -245,7 +245,7 @@ def test_from_libuv():
 def test_from_libuv_beside_it():
     if subprocess.run(["pkg-config", "--exists", "libuv"], check=False).returncode:
         raise Skip("libuv is not installed")
-    check_beside("docs/from-libuv.md", ["pthread.h", "signal.h", "uv.h"],
+    check_beside("docs/from-libuv.md", ["netdb.h", "pthread.h", "signal.h", "uv.h"],
                  "uv_loop_t *loop = uv_default_loop();\n(void)loop;", ["-luv"])
 
 
