@@ -137,13 +137,14 @@ static int await_writer(const char *call, int fd)
 /* ENXIO: a FIFO without a reader, or something else that has no other end. */
 static int await_reader(struct opening *opening)
 {
-    const uint64_t flags = opening->how.flags;
+    const struct open_how how = opening->how;
     int path, notify, result;
 
     /* Where it is, without opening it. */
-    opening->how.flags = O_PATH | O_CLOEXEC | (flags & (uint64_t)O_NOFOLLOW);
+    opening->how.flags = O_PATH | O_CLOEXEC | (how.flags & (uint64_t)O_NOFOLLOW);
+    opening->how.mode = 0;
     path = open_once(opening);
-    opening->how.flags = flags;
+    opening->how = how;
     if (path < 0)
         return path;
     if (!is_fifo(path)) {

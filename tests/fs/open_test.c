@@ -270,11 +270,12 @@ INSIDE(open, a_fifo_opened_otherwise_does_not_wait)
 
 enum { MANY = 64 };
 
-/* Names that the kernel has not cached go to its worker threads; these are too few to wait. */
+/* What may make a file goes to the kernel's worker threads, which are too few to wait there. */
 INSIDE(open, many_that_wait_for_an_end_hold_no_thread_and_are_cancelled)
 {
     struct place place;
     struct path path;
+    const struct open_how how = {.flags = O_WRONLY | O_CREAT, .mode = 0600};
     struct request requests[MANY];
     gyre_handle handles[MANY];
     struct stat status;
@@ -289,12 +290,16 @@ INSIDE(open, many_that_wait_for_an_end_hold_no_thread_and_are_cancelled)
 
         for (int i = 0; i < MANY; i++) {
             /* Writers of one FIFO, and no reader. */
-            requests[i] = (struct request){path.text, O_WRONLY, 0};
+            requests[i] = (struct request){path.text, O_WRONLY | O_CREAT | O_TRUNC, 0};
             EXPECT_EQ(gyre_spawn(&handles[i], open_one, &requests[i]), 0);
         }
         for (int i = 0; i < MANY; i++)
             await_parked(handles[i]);
         EXPECT_EQ(gyre_stat(path.text, &status), 0);
+        {
+            GYRE_TIMEOUT(5 * GYRE_MILLISECOND);
+            EXPECT_EQ(gyre_openat2(AT_FDCWD, path.text, &how, sizeof how), -ETIMEDOUT);
+        }
         EXPECT(count_threads() <= threads + 5 * 4);
         gyre_context_cancel(gyre_context_current());
     }
