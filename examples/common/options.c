@@ -22,13 +22,15 @@ static const char *placeholder(const struct option_entry *entry)
 {
     if (entry->placeholder)
         return entry->placeholder;
+    if (entry->kind == OPTION_FLAG)
+        return "";
     return entry->kind == OPTION_SECONDS ? "S" : "N";
 }
 
 static void help(const char *program, const char *about, const struct option_entry *entries,
-                 size_t count)
+                 size_t count, const char *operands)
 {
-    printf("usage: %s [options]\n%s\n\n", program, about);
+    printf("usage: %s [options] %s\n%s\n\n", program, operands, about);
     for (size_t i = 0; i < count; i++) {
         int width = printf("  --%s %s", entries[i].name, placeholder(&entries[i]));
 
@@ -54,7 +56,9 @@ static void store(const char *program, const struct option_entry *entry, const c
 
     limits(entry, &least, &most);
     errno = 0;
-    if (entry->kind == OPTION_TEXT) {
+    if (entry->kind == OPTION_FLAG) {
+        *(bool *)entry->value = true;
+    } else if (entry->kind == OPTION_TEXT) {
         *(const char **)entry->value = text;
     } else if (entry->kind == OPTION_NUMBER) {
         long value = strtol(text, &end, 10);
@@ -72,8 +76,9 @@ static void store(const char *program, const struct option_entry *entry, const c
     }
 }
 
-void options_parse(int argc, char **argv, const char *about, const struct option_entry *entries,
-                   size_t count)
+int options_parse_operands(int argc, char **argv, const char *about,
+                           const struct option_entry *entries, size_t count, const char *operands,
+                           int least, int most)
 {
     struct option known[OPTIONS_MAX + 2] = {{0}};
     const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
@@ -82,11 +87,13 @@ void options_parse(int argc, char **argv, const char *about, const struct option
     if (count > OPTIONS_MAX)
         abort();
     for (size_t i = 0; i < count; i++)
-        known[i] = (struct option){entries[i].name, required_argument, NULL, (int)i};
+        known[i] = (struct option){entries[i].name,
+                                   entries[i].kind == OPTION_FLAG ? no_argument : required_argument,
+                                   NULL, (int)i};
     known[count] = (struct option){"help", no_argument, NULL, HELP};
     while ((choice = getopt_long(argc, argv, "", known, NULL)) != -1) {
         if (choice == HELP) {
-            help(program, about, entries, count);
+            help(program, about, entries, count, operands);
             exit(0);
         }
         if (choice >= OPTIONS_MAX) { /* getopt_long said what is wrong */
@@ -95,9 +102,20 @@ void options_parse(int argc, char **argv, const char *about, const struct option
         }
         store(program, &entries[choice], optarg);
     }
-    if (optind < argc) {
-        fprintf(stderr, "%s: '%s' is not an option; try %s --help\n", program, argv[optind],
-                program);
+    if (argc - optind > most) {
+        fprintf(stderr, "%s: '%s' is %s; try %s --help\n", program, argv[optind + most],
+                most ? "one too many" : "not an option", program);
         exit(2);
     }
+    if (argc - optind < least) {
+        fprintf(stderr, "%s: %s is missing; try %s --help\n", program, operands, program);
+        exit(2);
+    }
+    return optind;
+}
+
+void options_parse(int argc, char **argv, const char *about, const struct option_entry *entries,
+                   size_t count)
+{
+    options_parse_operands(argc, argv, about, entries, count, "", 0, 0);
 }

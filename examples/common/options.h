@@ -5,13 +5,15 @@
 #ifndef EXAMPLES_COMMON_OPTIONS_H
 #define EXAMPLES_COMMON_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum option_kind {
     OPTION_NUMBER,  /* long */
     OPTION_SECONDS, /* int64_t, in ns; written as seconds, "0.25" too */
-    OPTION_TEXT     /* const char *, of the command line */
+    OPTION_TEXT,    /* const char *, of the command line */
+    OPTION_FLAG     /* bool; takes no value */
 };
 
 struct option_entry {
@@ -37,5 +39,13 @@ struct option_entry {
 /* Stores what argv gives; does not return after --help (status 0) or an error (status 2). */
 void options_parse(int argc, char **argv, const char *about, const struct option_entry *entries,
                    size_t count);
+
+/*
+ * The same for programs that take operands after the options: between least and most of them,
+ * named for the help ("PATTERN PATH..."). Returns the index of the first in argv.
+ */
+int options_parse_operands(int argc, char **argv, const char *about,
+                           const struct option_entry *entries, size_t count, const char *operands,
+                           int least, int most);
 
 #endif

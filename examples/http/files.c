@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -17,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PIECE = 64 * 1024, PATH_SIZE = 1024, ATTEMPTS = 8 };
+enum { SMALL = 16 * 1024, PATH_SIZE = 1024, ATTEMPTS = 8 };
 
 int files_open_root(const char *path)
 {
@@ -175,23 +176,127 @@ static bool unchanged(const struct request *request, time_t modified)
     return end && !*end && timegm(&tm) >= modified;
 }
 
-/* The head waits in the output and goes out with the first piece. */
-static bool send_contents(struct output *output, int file, uint64_t left)
+/* A small file goes out with the head, in one piece. */
+static bool send_small(struct output *output, int file, uint64_t offset, size_t size)
 {
-    size_t room = left < PIECE ? left : PIECE;
-    char *piece = malloc(room);
-    bool whole = piece != NULL;
+    char *piece = malloc(size);
+    /* shorter: the file was cut meanwhile, and the length is already promised */
+    bool whole = piece && gyre_pread_all(file, piece, size, (off_t)offset, NULL) == (ssize_t)size &&
+                 !output_flush(output, piece, size);
 
-    while (whole && left > 0) {
-        size_t wanted = left < room ? left : room;
-
-        /* shorter: the file was cut meanwhile, and the length is already promised */
-        whole = gyre_read_all(file, piece, wanted, NULL) == (ssize_t)wanted &&
-                !output_flush(output, piece, wanted);
-        left -= wanted;
-    }
     free(piece);
     return whole;
+}
+
+/* --- ranges --------------------------------------------------------------------------------- */
+
+struct range {
+    uint64_t first, size;
+};
+
+enum range_kind { RANGE_NONE, RANGE_PART, RANGE_OUTSIDE };
+
+/* Digits, no sign, no blanks; true when there is at least one, and *at is behind them. */
+static bool take_number(const char **at, uint64_t *number)
+{
+    const char *start = *at;
+
+    for (*number = 0; **at >= '0' && **at <= '9'; (*at)++)
+        if (*number < UINT64_MAX / 20) /* beyond it no file reaches */
+            *number = *number * 10 + (uint64_t)(**at - '0');
+    return *at > start;
+}
+
+/*
+ * What a Range header asks of a file (RFC 9110, 14): one range of bytes. Several, or what can't be
+ * understood, count as none, as the RFC allows: the whole file is sent.
+ */
+static enum range_kind find_range(const struct request_word *word, uint64_t size,
+                                  struct range *range)
+{
+    char text[sizeof word->text + 1];
+    const char *at = text + sizeof "bytes=" - 1;
+    uint64_t first, last = UINT64_MAX;
+
+    if (word->length < sizeof "bytes=" || word->length > sizeof word->text)
+        return RANGE_NONE;
+    memcpy(text, word->text, word->length);
+    text[word->length] = '\0';
+    if (strncasecmp(text, "bytes=", sizeof "bytes=" - 1))
+        return RANGE_NONE;
+    if (*at == '-') {
+        at++;
+        if (!take_number(&at, &last) || *at)
+            return RANGE_NONE;
+        if (last == 0 || size == 0)
+            return RANGE_OUTSIDE;
+        first = last < size ? size - last : 0;
+        last = size - 1;
+    } else {
+        if (!take_number(&at, &first) || *at++ != '-' || (*at && !take_number(&at, &last)) || *at ||
+            last < first)
+            return RANGE_NONE;
+        if (first >= size)
+            return RANGE_OUTSIDE;
+        if (last >= size)
+            last = size - 1;
+    }
+    range->first = first;
+    range->size = last - first + 1;
+    return RANGE_PART;
+}
+
+/* If-Range: the range counts only for the version that the client has a part of. */
+static bool same_version(const struct request *request, time_t modified)
+{
+    char text[30];
+
+    if (request->if_range.length == 0)
+        return true;
+    format_date(text, modified);
+    return request->if_range.length == 29 && memcmp(request->if_range.text, text, 29) == 0;
+}
+
+/* Status, length and extra lines of a file's response; extra has room for them. */
+static void choose(struct response *response, const struct request *request,
+                   const struct stat *status, struct range *range, char extra[128])
+{
+    const uint64_t size = (uint64_t)status->st_size;
+    enum range_kind kind = RANGE_NONE;
+
+    *range = (struct range){0, size};
+    response->modified = status->st_mtime;
+    if (unchanged(request, status->st_mtime)) {
+        response->status = 304;
+        return;
+    }
+    if (same_version(request, status->st_mtime))
+        kind = find_range(&request->range, size, range);
+    response->extra = extra;
+    if (kind == RANGE_OUTSIDE) {
+        response->status = 416;
+        snprintf(extra, 128, "Content-Range: bytes */%llu\r\n", (unsigned long long)size);
+    } else if (kind == RANGE_PART) {
+        response->status = 206;
+        snprintf(extra, 128, "Accept-Ranges: bytes\r\nContent-Range: bytes %llu-%llu/%llu\r\n",
+                 (unsigned long long)range->first,
+                 (unsigned long long)(range->first + range->size - 1), (unsigned long long)size);
+    } else {
+        response->status = 200;
+        response->extra = "Accept-Ranges: bytes\r\n";
+    }
+    response->length = range->size;
+}
+
+/* --- answering ------------------------------------------------------------------------------ */
+
+static bool send_file(struct output *output, int file, const struct range *range)
+{
+    if (range->size == 0)
+        return true;
+    if (range->size <= SMALL)
+        return send_small(output, file, range->first, range->size);
+    return !output_file(output, file, range->first, range->size);
 }
 
 bool files_answer(struct output *output, const struct request *request, const struct response *base,
@@ -200,7 +305,8 @@ bool files_answer(struct output *output, const struct request *request, const st
     struct response response = *base;
     bool head = request->parser.method == HTTP_HEAD;
     struct stat status;
-    char name[PATH_SIZE];
+    struct range range;
+    char name[PATH_SIZE], extra[128];
     bool whole = true;
     int file;
 
@@ -217,15 +323,16 @@ bool files_answer(struct output *output, const struct request *request, const st
     }
 
     GYRE_WITH_CONTEXT(output->server->serving);
-    response.modified = status.st_mtime;
-    response.status = unchanged(request, status.st_mtime) ? 304 : 200;
-    if (response.status == 200) {
-        response.type = type_of(name);
-        response.length = (uint64_t)status.st_size;
+    choose(&response, request, &status, &range, extra);
+    if (response.status == 416) {
+        output_error(output, &response, head);
+    } else {
+        if (response.status != 304)
+            response.type = type_of(name);
+        output_response(output, &response, NULL);
+        if (response.type && !head)
+            whole = send_file(output, file, &range);
     }
-    output_response(output, &response, NULL);
-    if (response.status == 200 && !head && response.length > 0)
-        whole = send_contents(output, file, response.length);
     gyre_close(file);
     return whole;
 }

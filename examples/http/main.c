@@ -70,7 +70,7 @@ int main(int argc, char **argv)
         {"header-timeout", NULL, "for a whole header (10)", OPTION_SECONDS, 0, 0,
          &s->header_timeout},
         {"body-timeout", NULL, "for a whole body (30)", OPTION_SECONDS, 0, 0, &s->body_timeout},
-        {"write-timeout", NULL, "for the client to take 64 KiB (30)", OPTION_SECONDS, 0, 0,
+        {"write-timeout", NULL, "for the client to take 256 KiB (30)", OPTION_SECONDS, 0, 0,
          &s->write_timeout},
         {"header-limit", NULL, "bytes of a header (16384)", OPTION_NUMBER, 64, 1 << 20,
          &s->header_limit},

@@ -75,6 +75,10 @@ static void header_end(struct request *request)
         request->hosts++;
     else if (word_is(&request->field, "if-modified-since"))
         request->modified_since = request->value;
+    else if (word_is(&request->field, "range"))
+        request->range = request->value;
+    else if (word_is(&request->field, "if-range"))
+        request->if_range = request->value;
     else if (word_is(&request->field, "expect"))
         request->wants_continue = word_is(&request->value, "100-continue");
     request->field.length = request->value.length = 0;
@@ -184,7 +188,8 @@ void request_next(struct request *request)
     request->wants_continue = request->in_value = false;
     request->hosts = 0;
     request->body = 0;
-    request->field.length = request->value.length = request->modified_since.length = 0;
+    request->field.length = request->value.length = 0;
+    request->modified_since.length = request->range.length = request->if_range.length = 0;
     request->target_length = 0;
     request_destroy(request);
 }

@@ -38,7 +38,7 @@ struct request {
     unsigned hosts;
     uint64_t body;
     struct request_word field, value; /* the header at hand */
-    struct request_word modified_since;
+    struct request_word modified_since, range, if_range;
     size_t target_length;
     char *long_target; /* NULL: short_target holds it */
     size_t long_size;

@@ -4,6 +4,7 @@
  */
 #include "http/response.h"
 
+#include <errno.h>
 #include <http_parser.h>
 #include <string.h>
 
@@ -158,5 +159,25 @@ int output_flush(struct output *output, const void *body, size_t size)
         output->error = write_in_time(output, pieces, size ? 2 : 1);
     }
     output->used = 0;
+    return output->error;
+}
+
+enum { FILE_PIECE = 256 * 1024 };
+
+int output_file(struct output *output, int file, uint64_t offset, uint64_t size)
+{
+    output_flush(output, NULL, 0);
+    GYRE_WITH_CONTEXT(output->server->serving);
+    while (!output->error && size > 0) {
+        size_t piece = size < FILE_PIECE ? size : FILE_PIECE;
+        ssize_t n;
+
+        GYRE_TIMEOUT(output->server->settings.write_timeout);
+        n = gyre_sendfile_all(output->fd, file, (off_t)offset, piece, NULL);
+        if (n != (ssize_t)piece) /* shorter: the file was cut meanwhile */
+            output->error = n < 0 ? (int)n : -EPIPE;
+        offset += piece;
+        size -= piece;
+    }
     return output->error;
 }

@@ -44,6 +44,10 @@ void output_continue(struct output *output);
 /* Sends what was gathered, and then body; 0 or the error. Parks. */
 int output_flush(struct output *output, const void *body, size_t size);
 
+/* Sends what was gathered, and then size bytes of file from offset, by gyre_sendfile_all; 0 or the
+ * error, which a file that has become shorter is too. Parks. */
+int output_file(struct output *output, int file, uint64_t offset, uint64_t size);
+
 /* "Sun, 06 Nov 1994 08:49:37 GMT", 29 bytes and a NUL. */
 void format_date(char text[30], time_t when);
 

@@ -367,6 +367,40 @@ def test_unchanged_files_are_not_sent_again():
             assert response.status == 200 and response.body == b"contents"
 
 
+def test_ranges():
+    contents = bytes(range(256)) * 1000
+    size = len(contents)
+    with folder({"file": contents, "empty": b""}) as root, serving("--root", root) as http, \
+            Client(http) as client:
+        whole = client.get("/file")
+        assert whole.status == 200 and whole.headers["accept-ranges"] == "bytes"
+        modified = whole.headers["last-modified"]
+        for asked, first, last in [("0-0", 0, 0), ("0-", 0, size - 1), ("100-199", 100, 199),
+                                   ("-1", size - 1, size - 1), (f"-{2 * size}", 0, size - 1),
+                                   ("255000-99999999999999999999", 255000, size - 1),
+                                   ("1000-200999", 1000, 200999)]:
+            response = client.get("/file", f"Range: bytes={asked}")
+            assert response.status == 206, asked
+            assert response.headers["content-range"] == f"bytes {first}-{last}/{size}", asked
+            assert response.body == contents[first:last + 1], asked
+        for asked in [f"{size}-", "-0", "99999999999999999999-"]:
+            response = client.get("/file", f"Range: bytes={asked}")
+            assert response.status == 416, asked
+            assert response.headers["content-range"] == f"bytes */{size}"
+        for asked in ["bytes=", "bytes=-", "bytes=1", "bytes=2-1", "bytes=0-1,4-5", "bytes=+1-2",
+                      "bytes= 1-2", "lines=1-2", "bytes=1-2x", "bytes=" + "1" * 60 + "-"]:
+            response = client.get("/file", f"Range: {asked}")
+            assert response.status == 200 and response.body == contents, asked
+        assert client.get("/empty", "Range: bytes=0-").status == 416
+        assert client.get("/file", "Range: bytes=0-9", f"If-Range: {modified}").status == 206
+        for other in ["Sun, 06 Nov 1994 08:49:37 GMT", '"tag"', "x" * 100]:
+            response = client.get("/file", "Range: bytes=0-9", f"If-Range: {other}")
+            assert response.status == 200 and len(response.body) == size
+        client.send(b"HEAD /file HTTP/1.1\r\nHost: a\r\nRange: bytes=5-9\r\n\r\n")
+        head = client.response("HEAD")
+        assert head.status == 206 and head.headers["content-length"] == "5"
+
+
 def test_file_cut_while_it_is_sent_ends_the_connection():
     with folder({"file": b"x" * (64 << 20)}) as root, serving("--root", root) as http:
         with Client(http) as client:
