@@ -8,8 +8,8 @@
  *     }
  *
  * A feed is a multishot receive on one socket, with buffers from a ring that it shares with the
- * worker's other feeds. An idle connection holds no buffer. The ring's buffers, of 4 KiB, grow in
- * number while they run out, up to 8,192 a worker, and shrink when they have not been needed for
+ * worker's other feeds. An idle connection holds no buffer. The ring's buffers, of 16 KiB, grow in
+ * number while they run out, up to 4,096 a worker, and shrink when they have not been needed for
  * some seconds. What arrives while nobody asks is kept up to `ahead`; then the receive is stopped,
  * and the socket's own buffer fills, as it should. For servers with very many connections that are
  * mostly idle, and for UDP at high rates; elsewhere gyre_read is as fast (docs/decisions.md).
@@ -45,8 +45,8 @@ struct gyre_feed_options {
 /* Lent: it is the program's until gyre_feed_return. It may write into it. */
 struct gyre_piece {
     char *data;
-    size_t size;              /* 0 only for a datagram without content */
-    int truncated;            /* a datagram or message was longer than a buffer: than 3,952 bytes */
+    size_t size;   /* 0 only for a datagram without content */
+    int truncated; /* a datagram or message was longer than a buffer: than 16,240 bytes */
     struct gyre_address from; /* with GYRE_FEED_ADDRESSES; else its length is 0 */
     void *pool;               /* private, as what follows */
     unsigned buffer;

@@ -2,7 +2,8 @@
  * A ring's provided buffers: the kernel takes one at the moment when something has come, so who
  * only waits holds none.
  *
- * All are pages of one reservation. A buffer that is idle has no memory; one that circulates is in
+ * All are parts of one reservation. A buffer of 16 KiB has memory for as many pages as were ever
+ * written of it, one for small messages, and none when it is idle; one that circulates is in
  * the kernel's ring, or taken from it: filled, and then lent. The number that circulates doubles
  * when few are left in the ring, without an allocation, so from a completion or a signal handler as
  * well; gyre_provided_trim makes it smaller and gives their pages back.
@@ -26,8 +27,8 @@
 
 enum {
     PROVIDED_GROUP = 1,
-    PROVIDED_MOST = 8192,
-    PROVIDED_SIZE = 4096,
+    PROVIDED_MOST = 4096,
+    PROVIDED_SIZE = 16384,
     PROVIDED_NONE = 0xffff,
 };
 

@@ -123,8 +123,8 @@ def wanted_programs(groups):
         if isinstance(group, Micro):
             wanted.update(program for program, *_ in group.commands.values())
         elif isinstance(group, Pairs):
-            wanted.update(program for program, _ in group.subjects.values())
-            wanted.add("perf/load")
+            wanted.update(program for program, *_ in group.subjects.values())
+            wanted.add(group.generator)
         else:
             wanted.update(("perf/load", "perf/raw_epoll", "perf/raw_io_uring",
                            f"examples/{group.kind}"))
@@ -189,11 +189,13 @@ class Bench:
 
     def pairs(self, group, deadline):
         subjects = []
-        for name, (program, environment) in group.subjects.items():
-            if {program, "perf/load"} <= self.programs.keys():
-                subjects.append(Subject(name, "", self.programs[program], environment=environment))
+        for name, (program, environment, *arguments) in group.subjects.items():
+            if {program, group.generator} <= self.programs.keys():
+                subjects.append(Subject(name, "", self.programs[program], *arguments,
+                                        environment=environment))
             else:
-                self.say(f"{group.name}: {name} is skipped, {program} or perf/load is not built")
+                self.say(f"{group.name}: {name} is skipped, {program} or {group.generator} is not"
+                         " built")
         rounds = min(group.most, self.options.rounds)
         if subjects:
             self.runner.rounds(group, subjects, rounds, deadline, group.rate)
@@ -265,7 +267,7 @@ def load_details(samples, rates):
         if rows:
             details.append({
                 "load": group, "subject": subject, "rate": rates.get(group),
-                **{field: report.median([row[field] for row in rows]) for field in (
+                **{field: report.median([row.get(field, 0) for row in rows]) for field in (
                     "server_busy", "load_busy", "rps", "server_rss_kb", "server_threads")}})
     return details
 

@@ -9,7 +9,8 @@ import golang
 from stats import median, paired_ratio, spread
 
 BASELINES = ("raw_io_uring", "raw_epoll")
-FLOORS = (*BASELINES, "raw_touch", "go", "preempt_off", "unlinked", "other")
+FLOORS = (*BASELINES, "raw_mmsg", "raw_single", "raw_touch", "go", "preempt_off", "unlinked",
+          "gyre_recvfrom", "gyre_read", "other")
 NO_RATIO = ("share", "times", "most/least", "spread")  # are ratios already
 
 

@@ -78,7 +78,7 @@ def generate(plan, load, server, rate, cpus, nice, more=()):
     """Runs the load generator; returns its figures."""
     warm_up = plan.warm_up * (3 if load.connections >= 4096 else 1)
     seconds = load.scale * plan.seconds
-    command = [plan.programs["perf/load"], "--json", "--port", str(server.port),
+    command = [plan.programs[load.generator], "--json", "--port", str(server.port),
                "--pid", str(server.process.pid), "--seconds", str(seconds),
                "--warm-up", str(warm_up), *load.arguments, *more]
     if rate:

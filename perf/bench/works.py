@@ -4,6 +4,8 @@
 class Load:
     """One load on a server; every run of it gives a sample of each of its works."""
 
+    generator = "perf/load"
+
     def __init__(self, name, kind, arguments, connections, half=None):
         self.name = name  # e.g. echo_64b_64c
         self.kind = kind  # which servers: echo or http
@@ -36,7 +38,7 @@ class Idle(Load):
 class Pairs(Load):
     """A load on servers that are no variants of each other: no trials before the pairs."""
 
-    subjects = {}  # by name: program, environment
+    subjects = {}  # by name: program, environment, and arguments if need be
     rate = None
     brief = False  # part of --quick when nothing is named
 
@@ -99,6 +101,24 @@ class CostOfEcho(Pairs):
         self.most = 40
         self.brief = True
         self.targets = [Target(f"{name}_cpu", 1.01, "preempt_off")]
+
+
+class Udp(Pairs):
+    """An echo of datagrams: so many flows with so many on their way each."""
+
+    generator = "perf/udp_load"
+    subjects = {"gyre": ("perf/udp_echo", {}, ["--variant", "feed"]),
+                "gyre_recvfrom": ("perf/udp_echo", {}, ["--variant", "recvfrom"]),
+                "raw_io_uring": ("perf/udp_raw", {}, ["--variant", "io_uring"]),
+                "raw_mmsg": ("perf/udp_raw", {}, ["--variant", "mmsg"]),
+                "raw_single": ("perf/udp_raw", {}, ["--variant", "single"])}
+
+    def __init__(self, flows, window):
+        name = f"udp_echo_64b_{flows}x{window}"
+        arguments = ["--size", "64", "--flows", str(flows), "--window", str(window)]
+        super().__init__(name, "udp", arguments, flows)
+        self.works = {f"{name}_cpu": ("us", "cpu_us"), f"{name}_rps": ("packets/s", "rps")}
+        self.targets = [Target(f"{name}_cpu", 1.05, "raw_io_uring")]
 
 
 class Micro:
@@ -237,6 +257,21 @@ def _hogs():
         yield Fairness(8, workers)
 
 
+class IdleMemory(Micro):
+    """What a connection costs that waits for its next message, by a feed and in gyre_read."""
+
+    def __init__(self):
+        super().__init__("idle_connection", {"idle_connection_memory": ("bytes", "bytes_later")},
+                         ["perf/idle_memory", "feed"], most=3)
+        self.commands["gyre_read"] = ["perf/idle_memory", "read"]
+
+
+DATAGRAMS = [
+    Udp(32, 16),
+    Udp(64, 1),
+    IdleMemory(),
+]
+
 PREEMPTION = [
     Cost("compute", ["perf/preempt_cost", "compute"]),
     Cost("chan", ["perf/preempt_cost", "chan"]),
@@ -254,9 +289,11 @@ GROUPS = [
           floor=["perf/touch"], most=5),
     *VOCABULARY,
     *_loads(),
+    *DATAGRAMS,
     *PREEMPTION,
 ]
 
 NAMES = [work for group in GROUPS for work in group.works]
-SETS = {"vocabulary": [work for group in VOCABULARY for work in group.works],
+SETS = {"datagrams": [work for group in DATAGRAMS for work in group.works],
+        "vocabulary": [work for group in VOCABULARY for work in group.works],
         "preemption": [work for group in PREEMPTION for work in group.works]}

@@ -118,10 +118,12 @@ static uint64_t run(int epoll, int64_t until, uint64_t *lost)
 
 static void options(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *name = argv[i], *value = argv[i + 1];
+    for (int i = 1; i < argc; i += 2) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
 
-        if (!strcmp(name, "--port"))
+        if (!strcmp(name, "--json"))
+            i--; /* it knows nothing else */
+        else if (!strcmp(name, "--port"))
             port = atoi(value);
         else if (!strcmp(name, "--pid"))
             pid = atoi(value);
