@@ -2,6 +2,7 @@
  * Watches that come and go while signals arrive: who watches from before a signal was sent gets
  * it, scopes that a signal cancels end once, and at the end all is as it was before.
  */
+#include "sched/preempt.h"
 #include "stress.h"
 
 #include <gyre/signal.h>
@@ -84,10 +85,43 @@ static int all(void *unused)
     return 0;
 }
 
+#ifdef PREEMPT_SIGNALS
+static int compute(void *unused)
+{
+    (void)unused;
+    while (!atomic_load_explicit(&over, memory_order_relaxed))
+        ;
+    return 0;
+}
+
+/* Who computes on every worker is interrupted, with handlers of signals in between. */
+static int among_hogs(void *unused)
+{
+    struct gyre_signal_watch *watch;
+    struct gyre_signal signal;
+
+    (void)unused;
+    atomic_store(&over, false);
+    CHECK_EQ(gyre_signal_watch(&watch, SIGUSR1), 0);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(gyre_go(compute, NULL), 0);
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQ(i % 2 ? raise(SIGUSR1) : kill(getpid(), SIGUSR1), 0);
+        CHECK_EQ(gyre_signals_recv(gyre_signal_channel(watch), &signal), 1);
+    }
+    atomic_store(&over, true);
+    gyre_signal_stop(watch);
+    return 0;
+}
+#endif
+
 int main(int argc, char **argv)
 {
     stress_begin(argc, argv);
     stress_run_each("signals", 0, all);
+#ifdef PREEMPT_SIGNALS
+    stress_run_each("among hogs", 0, among_hogs);
+#endif
     printf("%lu received, %lu scopes cancelled\n", received, cancels);
     return 0;
 }
