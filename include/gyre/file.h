@@ -188,9 +188,9 @@ GYRE_API int gyre_mkdir_temp(const char *prefix, char *path, size_t size);
 /*
  * rm -r, without following links, of a file as well; 0 also where nothing is. Others may change the
  * tree meanwhile: nothing goes but what was below path. What can't be removed is left, with the
- * directories it is in, and the first error returned. -EINVAL: path ends in "." or ".."; -ESTALE: a
- * directory was moved away while deep in it. Any depth will do. On helpers, in steps, between which
- * cancellation is seen. Go: os.RemoveAll.
+ * directories it is in, and the first error returned. -EINVAL: path ends in "." or "..",
+ * slashes behind it or not; -ESTALE: a directory was moved away while deep in it. Any depth will
+ * do. On helpers, in steps, between which cancellation is seen. Go: os.RemoveAll.
  */
 GYRE_API int gyre_remove_all(const char *path);
 

@@ -289,11 +289,32 @@ static int remove_step(void *arg)
     return removal->error;
 }
 
+static size_t without_slashes(const char *path)
+{
+    size_t length = strlen(path);
+
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return length;
+}
+
 static bool ends_in_dots(const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    size_t length = without_slashes(path), dots = 0;
 
-    return dirent_is_dots(slash ? slash + 1 : path);
+    while (dots < length && path[length - dots - 1] == '.')
+        dots++;
+    return (dots == 1 || dots == 2) && (dots == length || path[length - dots - 1] == '/');
+}
+
+/* With a slash behind its name, a link that somebody has put there meanwhile would be followed. */
+static int enter_root(struct removal *removal)
+{
+    char *name = strndup(removal->path, without_slashes(removal->path));
+    int error = name ? push_level(removal, AT_FDCWD, name) : -ENOMEM;
+
+    free(name);
+    return error;
 }
 
 /* What is no directory, or an empty one, goes at once. */
@@ -312,7 +333,7 @@ static int remove_begin(void *arg)
         return 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return -errno;
-    error = push_level(removal, AT_FDCWD, removal->path);
+    error = enter_root(removal);
     return error ? error : MORE;
 }
 

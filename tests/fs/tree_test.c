@@ -93,9 +93,18 @@ INSIDE(tree, remove_all_refuses_dots)
     tree_file(&tree, "a/x", "");
     EXPECT_EQ(gyre_remove_all(tree_path(&tree, "a/.")), -EINVAL);
     EXPECT_EQ(gyre_remove_all(tree_path(&tree, "a/..")), -EINVAL);
+    EXPECT_EQ(gyre_remove_all(tree_path(&tree, "a/./")), -EINVAL);
+    EXPECT_EQ(gyre_remove_all(tree_path(&tree, "a/..//")), -EINVAL);
     EXPECT_EQ(gyre_remove_all("."), -EINVAL);
     EXPECT_EQ(gyre_remove_all(""), 0);
     EXPECT(tree_has(&tree, "a/x"));
+    tree_directory(&tree, "b...");
+    tree_file(&tree, "b.../x", "");
+    EXPECT_EQ(gyre_remove_all(tree_path(&tree, "b...//")), 0);
+    EXPECT(!tree_has(&tree, "b..."));
+    tree_file(&tree, "..x", "");
+    EXPECT_EQ(gyre_remove_all(tree_path(&tree, "..x")), 0);
+    EXPECT(!tree_has(&tree, "..x"));
     tree_destroy(&tree);
     return 0;
 }
