@@ -25,7 +25,6 @@ enum { NAME_SIZE = 32, LINE_MAX_SIZE = 1024, BACKLOG = 256 };
 static struct {
     long port, workers;
     int64_t idle_timeout, grace;
-    int signals;
 } chat = {.port = 7779, .idle_timeout = 10 * GYRE_MINUTE, .grace = 5 * GYRE_SECOND};
 
 /* Said once, read by many: counted. */
@@ -380,7 +379,7 @@ static int start(void *unused)
         return result;
     {
         GYRE_CANCELLABLE();
-        result = server_cancel_on_signal(chat.signals);
+        result = gyre_signal_cancels(SIGINT, SIGTERM);
         if (!result)
             result = accept_clients();
         GYRE_SHIELD();
@@ -409,8 +408,7 @@ int main(int argc, char **argv)
 
     options_parse(argc, argv, "A chat server: what one says all others read.", options,
                   sizeof options / sizeof *options);
-    chat.signals = server_setup();
-    error = chat.signals < 0 ? chat.signals : server_count_init(&present);
+    error = server_count_init(&present);
     if (error < 0) {
         fprintf(stderr, "chat: %s\n", strerror(-error));
         return 1;

@@ -6,7 +6,6 @@
 #include "common/server.h"
 
 static long port = 7777, workers;
-static int signals;
 
 static int serve(void *arg)
 {
@@ -28,7 +27,7 @@ static int start(void *arg)
 
     (void)arg;
     GYRE_CANCELLABLE();
-    if ((error = server_cancel_on_signal(signals)) || (error = server_listen(&listener, port)))
+    if ((error = gyre_signal_cancels(SIGINT, SIGTERM)) || (error = server_listen(&listener, port)))
         return error;
     while ((fd = gyre_accept(listener)) >= 0)
         if (gyre_go_copy(serve, &fd, sizeof fd) < 0)
@@ -42,6 +41,5 @@ int main(int argc, char **argv)
     const struct option_entry options[] = {OPTION_PORT(&port), OPTION_WORKERS(&workers)};
 
     options_parse(argc, argv, "Sends back what it receives.", options, 2);
-    signals = server_setup();
-    return signals < 0 ? 1 : server_run(start, NULL, workers);
+    return server_run(start, NULL, workers);
 }

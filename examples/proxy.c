@@ -20,7 +20,6 @@ static struct {
     long port, workers;
     const char *upstream;
     int64_t idle_timeout, connect_timeout, grace;
-    int signals;
     char address[GYRE_ADDRESS_SIZE]; /* upstream's, resolved */
     struct server_count connections;
 } proxy = {
@@ -150,7 +149,7 @@ static int accept_all(void)
     int fd, error;
 
     GYRE_CANCELLABLE();
-    if ((error = server_cancel_on_signal(proxy.signals)) ||
+    if ((error = gyre_signal_cancels(SIGINT, SIGTERM)) ||
         (error = server_listen(&listener, proxy.port)))
         return error;
     /* What a signal cancels is the accepting; connections have the grace to end. */
@@ -232,8 +231,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "proxy: --upstream %s: %s\n", proxy.upstream, gai_strerror(error));
         return 2;
     }
-    proxy.signals = server_setup();
-    if (proxy.signals < 0 || server_count_init(&proxy.connections))
+    if (server_count_init(&proxy.connections))
         return 1;
     return server_run(start, NULL, proxy.workers);
 }

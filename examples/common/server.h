@@ -1,10 +1,4 @@
-/*
- * What every server of the examples does around its work: the listening line, and an end by
- * SIGINT or SIGTERM.
- *
- * A signal must not interrupt a worker, so both are blocked before the workers exist (they
- * inherit the mask) and read from a descriptor, by a coroutine like any other.
- */
+/* What servers of the examples do around their work. */
 #ifndef EXAMPLES_COMMON_SERVER_H
 #define EXAMPLES_COMMON_SERVER_H
 
@@ -12,26 +6,13 @@
 
 #include <stdatomic.h>
 
-/*
- * From main, before gyre_run: blocks SIGINT and SIGTERM, ignores SIGPIPE (a closed standard
- * output), and allows as many descriptors as the hard limit does. Returns a descriptor that
- * delivers the signals, or -errno.
- */
-int server_setup(void);
-
-/*
- * From a coroutine: cancels the caller's ambient context at the first signal; a second one ends
- * the process where it stands. Returns 0 or -errno; signals is closed at the end.
- */
-int server_cancel_on_signal(int signals);
-
 /* Listens on 127.0.0.1:port and prints where, in one line that is flushed. Returns 0 or -errno,
  * after a message. */
 int server_listen(struct gyre_listener **listener, long port);
 
 /*
  * Counts the coroutines that are waited for at the end, and itself as one until server_drain. The
- * last one to leave writes an eventfd. server_count_init: from main; 0 or -errno.
+ * last one to leave adds to an event counter. server_count_init: from main; 0 or -errno.
  */
 struct server_count {
     atomic_long users;
@@ -45,7 +26,8 @@ void server_leave(struct server_count *count); /* the caller's last word */
 /* Waits until all have left, grace ns at most. Parks. 0, -ETIMEDOUT or another -errno. */
 int server_drain(struct server_count *count, int64_t grace);
 
-/* gyre_run on that many workers; the program's exit status. A cancelled fn is a clean end. */
+/* gyre_run on that many workers, with as many descriptors as the hard limit allows; the program's
+ * exit status. A cancelled fn is a clean end. */
 int server_run(gyre_fn fn, void *arg, long workers);
 
 #endif

@@ -22,7 +22,7 @@ static int accept_all(struct server *server)
 
     GYRE_CANCELLABLE();
     server->accepting = gyre_context_current();
-    if ((error = server_cancel_on_signal(server->signals)) ||
+    if ((error = gyre_signal_cancels(SIGINT, SIGTERM)) ||
         (error = server_listen(&listener, server->settings.port)))
         return error;
     while ((start.fd = gyre_accept(listener)) >= 0) {
@@ -84,8 +84,7 @@ int main(int argc, char **argv)
         return 1;
     }
     request_set_header_limit(s->header_limit);
-    server.signals = server_setup();
-    if (server.signals < 0 || server_count_init(&server.connections))
+    if (server_count_init(&server.connections))
         return 1;
     return server_run(run, &server, s->workers);
 }

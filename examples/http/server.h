@@ -29,7 +29,6 @@ struct settings {
 struct server {
     struct settings settings;
     int root; /* a descriptor; -1: none */
-    int signals;
     struct gyre_context *accepting, *serving;
     struct server_count connections;
 };

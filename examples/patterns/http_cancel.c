@@ -27,7 +27,6 @@
 
 static long port = 8080, workers;
 static const char *users_address = "localhost:9001", *orders_address = "localhost:9002";
-static int signals;
 
 struct call {
     const char *address;
@@ -161,7 +160,7 @@ static int start(void *arg)
 
     (void)arg;
     GYRE_CANCELLABLE();
-    if ((error = server_cancel_on_signal(signals)) || (error = server_listen(&listener, port)))
+    if ((error = gyre_signal_cancels(SIGINT, SIGTERM)) || (error = server_listen(&listener, port)))
         return error;
     while ((client = gyre_accept(listener)) >= 0)
         if (gyre_go_copy(handle, &client, sizeof client) < 0)
@@ -181,6 +180,5 @@ int main(int argc, char **argv)
 
     options_parse(argc, argv, "Answers with what two services say.", options,
                   sizeof options / sizeof *options);
-    signals = server_setup();
-    return signals < 0 ? 1 : server_run(start, NULL, workers);
+    return server_run(start, NULL, workers);
 }

@@ -27,7 +27,6 @@
 
 static long port = 8080, workers;
 static int64_t timeout = 5 * GYRE_SECOND;
-static int signals;
 
 struct request {
     char target[64];
@@ -120,7 +119,7 @@ static int start(void *arg)
 
     (void)arg;
     GYRE_CANCELLABLE();
-    if ((error = server_cancel_on_signal(signals)) || (error = server_listen(&listener, port)))
+    if ((error = gyre_signal_cancels(SIGINT, SIGTERM)) || (error = server_listen(&listener, port)))
         return error;
     while ((client = gyre_accept(listener)) >= 0)
         if (gyre_go_copy(handle, &client, sizeof client) < 0)
@@ -139,6 +138,5 @@ int main(int argc, char **argv)
 
     options_parse(argc, argv, "Answers in time, or says that it can't.", options,
                   sizeof options / sizeof *options);
-    signals = server_setup();
-    return signals < 0 ? 1 : server_run(start, NULL, workers);
+    return server_run(start, NULL, workers);
 }
