@@ -16,16 +16,25 @@
 #include <gyre/poll.h>
 
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum { POLL_MANY_MAX = 1024 };
 
-/* How many have something, or -errno. */
+/*
+ * How many have something, or -errno. It does not wait, and fails with EINTR all the same where
+ * none has and a signal is pending, or a completion of the ring, which the kernel tells in the same
+ * way.
+ */
 static int look(struct pollfd *fds, size_t count)
 {
-    int ready = poll(fds, count, 0);
+    int ready;
 
+    do
+        ready = poll(fds, count, 0);
+    while (ready < 0 && errno == EINTR);
     return ready < 0 ? -errno : ready;
 }
 
@@ -140,4 +149,26 @@ int gyre_poll_many(struct pollfd *fds, size_t count, int64_t timeout)
         return wait_for_set(fds, count, deadline);
     return only ? wait_for(fds, count, only->fd, (unsigned short)only->events, deadline, only->fd)
                 : wait_for(fds, count, -1, 0, deadline, -1);
+}
+
+int gyre_poll_many_real(struct pollfd *fds, size_t count, int64_t timeout)
+{
+    struct itimerspec time = {.it_value = {timeout / GYRE_SECOND, timeout % GYRE_SECOND}};
+    struct pollfd all[POLL_REAL_MOST + 1];
+    int timer, result;
+
+    if (timeout <= 0 || !clock_is_virtual())
+        return gyre_poll_many(fds, count, timeout);
+    timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (timer < 0)
+        return -errno;
+    timerfd_settime(timer, 0, &time, NULL);
+    memcpy(all, fds, count * sizeof *fds);
+    all[count] = (struct pollfd){.fd = timer, .events = POLLIN};
+    result = gyre_poll_many(all, count + 1, -1);
+    close(timer);
+    if (result < 0)
+        return result;
+    memcpy(fds, all, count * sizeof *fds);
+    return result - (all[count].revents != 0);
 }

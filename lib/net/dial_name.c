@@ -13,11 +13,11 @@
 #include "net/dial.h"
 
 #include "base/clock.h"
+#include "io/poll.h"
 #include "net/resolve.h"
 #include "ring/tsan.h"
 
 #include <gyre/net.h>
-#include <gyre/poll.h>
 #include <gyre/time.h>
 
 #include <errno.h>
@@ -56,7 +56,7 @@ static void note(struct dial *dial, int error)
 {
     if (!dial->error || (tells_little(dial->error) && !tells_little(error)))
         dial->error = error;
-    dial->start_at = clock_now();
+    dial->start_at = clock_real();
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */
@@ -102,7 +102,7 @@ static void take_answers(struct dial *dial)
         came = true;
     }
     if (came && !dial->started)
-        dial->start_at = clock_now() + (has_more(dial, V6) ? 0 : resolution_delay);
+        dial->start_at = clock_real() + (has_more(dial, V6) ? 0 : resolution_delay);
     if (lookup_over(dial) && !dial->started)
         dial->start_at = 0;
 }
@@ -154,7 +154,7 @@ static int start(struct dial *dial)
         return win(dial, fd);
     if (errno == EINPROGRESS) {
         dial->fds[dial->count++] = fd;
-        dial->start_at = clock_now() + attempt_delay;
+        dial->start_at = clock_real() + attempt_delay;
         return -1;
     }
     note(dial, -errno);
@@ -209,12 +209,12 @@ static int wait_for_event(struct dial *dial, int *error)
     for (unsigned i = 0; i < dial->count; i++)
         fds[count + i] = (struct pollfd){.fd = dial->fds[i], .events = POLLOUT};
     if (may_start(dial)) {
-        int64_t until = dial->start_at - clock_now();
+        int64_t until = dial->start_at - clock_real();
 
         until = until < 0 ? 0 : until;
         timeout = timeout < 0 || until < timeout ? until : timeout;
     }
-    n = gyre_poll_many(fds, count + dial->count, timeout);
+    n = gyre_poll_many_real(fds, count + dial->count, timeout);
     ring_tsan_received();
     if (n < 0) {
         *error = n;
@@ -233,7 +233,7 @@ static int race(struct dial *dial)
     int fd = -1, error = 0;
 
     while (fd < 0 && !error) {
-        if (may_start(dial) && clock_now() >= dial->start_at)
+        if (may_start(dial) && clock_real() >= dial->start_at)
             fd = start(dial);
         else if (dial->count || !lookup_over(dial) || may_start(dial))
             fd = wait_for_event(dial, &error);

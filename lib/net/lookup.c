@@ -2,9 +2,9 @@
 #include "net/lookup.h"
 
 #include "base/macros.h"
+#include "io/poll.h"
 #include "net/resolver.h"
 
-#include <gyre/poll.h>
 #include <gyre/time.h>
 
 #define CARES_NO_DEPRECATED
@@ -357,7 +357,7 @@ int gyre_lookup_run(struct lookup *lookup)
 
     while (!gyre_lookup_done(lookup)) {
         count = gyre_lookup_wants(lookup, fds, &timeout);
-        n = gyre_poll_many(fds, count, timeout);
+        n = gyre_poll_many_real(fds, count, timeout);
         if (n < 0)
             return n;
         gyre_lookup_go_on(lookup, fds, count);

@@ -5,7 +5,7 @@
  *     error = gyre_lookup_begin(&lookup, name, &question);        may park
  *     while (!error && !gyre_lookup_done(&lookup)) {
  *         count = gyre_lookup_wants(&lookup, fds, &timeout);
- *         n = gyre_poll_many(fds, count, timeout);
+ *         n = gyre_poll_many_real(fds, count, timeout);
  *         ...
  *         gyre_lookup_go_on(&lookup, fds, count);
  *     }

@@ -12,4 +12,4 @@ ip link set switch up
 ip link set near mtu 65000 up
 ip address add 192.0.2.1/24 dev near
 ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev near
-exec "$1" 192.0.2.2 $2
+exec "$1" 192.0.2.2 ${2:+"$2"}

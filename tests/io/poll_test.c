@@ -429,3 +429,49 @@ Test(poll, is_not_broken_off_by_signals)
     run_on_each(poll_through_signals);
     cr_assert(signals > 0);
 }
+
+struct storm {
+    pthread_t target;
+    atomic_bool over;
+};
+
+static void *send_signals(void *argument)
+{
+    struct storm *storm = argument;
+
+    while (!atomic_load(&storm->over)) {
+        pthread_kill(storm->target, SIGUSR1);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* poll(2) that doesn't wait says EINTR too. */
+static int look_through_signals(void *unused)
+{
+    struct storm storm = {.target = pthread_self()};
+    struct pollfd polled = {.events = POLLIN};
+    int fds[2], before = atomic_load(&signals);
+    pthread_t thread;
+
+    (void)unused;
+    make_pipe(fds);
+    polled.fd = fds[0];
+    EXPECT_EQ(pthread_create(&thread, NULL, send_signals, &storm), 0);
+    while (atomic_load(&signals) < before + 5000)
+        EXPECT_EQ(gyre_poll_many(&polled, 1, 0), 0);
+    atomic_store(&storm.over, true);
+    pthread_join(thread, NULL);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+Test(poll, a_look_is_not_broken_off_by_signals)
+{
+    struct sigaction action = {.sa_handler = note_signal};
+
+    sigaction(SIGUSR1, &action, NULL);
+    cr_assert_eq(run_with_workers(1, look_through_signals, NULL), 0);
+    cr_assert_eq(failed_expectations, 0);
+}

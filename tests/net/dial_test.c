@@ -362,3 +362,31 @@ DIALING(listening_by_name)
     EXPECT(!other);
     return 0;
 }
+
+/* --- a test's clock --------------------------------------------------------------------------- */
+
+/* Servers that keep silent: about IPv6 alone, and about all. */
+static int in_virtual_time(void *unused)
+{
+    struct gyre_addresses addresses;
+    uint16_t port = 0;
+    int listener = listen_on("127.0.0.1", &port, 16);
+    int64_t start = dns_now();
+
+    (void)unused;
+    expect_connected(dial("silent-6.test", port), "127.0.0.1", port);
+    EXPECT(dns_now() - start < 900); /* before the servers' time is up */
+    EXPECT_EQ(gyre_resolve("silent.test", 80, GYRE_FAMILY_ANY, &addresses), -ETIMEDOUT);
+    EXPECT_EQ(dial("silent.test", port), -ETIMEDOUT);
+    EXPECT_EQ(gyre_context_error(), 0);
+    close(listener);
+    return 0;
+}
+
+Test(dial, waits_in_real_time_under_a_tests_clock, .timeout = 60)
+{
+    dns_start(rules, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\nsearch .\n", "");
+    cr_assert_eq(gyre_test(in_virtual_time, NULL), 0);
+    cr_assert_eq(failed_expectations, 0);
+    dns_stop();
+}
