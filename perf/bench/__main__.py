@@ -20,10 +20,16 @@ import golang
 import report
 from run import Plan, Runner, Samples
 from subjects import QUICK, RAW_EPOLL, RAW_IO_URING, Subject
-from works import GROUPS, NAMES, SETS, Idle, Micro, Pairs
+from files import FILES, OnFiles
+from works import DATAGRAMS, MEASURES, PREEMPTION, VOCABULARY, Idle, Micro, Pairs
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "bench")
+GROUPS = [*MEASURES, *FILES]
+NAMES = [work for group in GROUPS for work in group.works]
+SETS = {name: [work for group in groups for work in group.works] for name, groups in (
+    ("datagrams", DATAGRAMS), ("files", FILES), ("preemption", PREEMPTION),
+    ("vocabulary", VOCABULARY))}
 QUICK_SECONDS = 100  # of the two minutes; the rest is slack for what can't be cut short
 
 
@@ -43,7 +49,7 @@ def parse_arguments(arguments):
         description="Measures gyre next to raw io_uring and raw epoll. Builds a release into "
         "build/bench and writes build/bench/latest.json anew.",
         epilog="WORK is a name, a pattern (echo_64b_1000c_*), `vocabulary`, all that has a "
-        "counterpart in Go, or `preemption`; without any, all are measured. "
+        "counterpart in Go, or `preemption`, `datagrams`, `files`; without any, all are measured. "
         "The server runs on one CPU and the load on another: on a machine with two, nothing else "
         "should run.")
     parser.add_argument("work", nargs="*", metavar="WORK")
@@ -122,6 +128,8 @@ def wanted_programs(groups):
     for group in groups:
         if isinstance(group, Micro):
             wanted.update(program for program, *_ in group.commands.values())
+        elif isinstance(group, OnFiles):
+            wanted.update(program for program in group.programs.values() if "/" in program)
         elif isinstance(group, Pairs):
             wanted.update(program for program, *_ in group.subjects.values())
             wanted.add(group.generator)
@@ -200,6 +208,12 @@ class Bench:
         if subjects:
             self.runner.rounds(group, subjects, rounds, deadline, group.rate)
 
+    def on_files(self, group, deadline):
+        subjects = group.subjects(self.programs, self.say)
+        rounds = group.quick if self.options.quick else min(group.most, self.options.rounds)
+        with group:
+            self.runner.rounds(group, subjects, rounds, deadline)
+
     def load(self, group, deadline):
         if "perf/load" not in self.programs:
             self.say(f"{group.name}: skipped, perf/load is not built")
@@ -254,6 +268,7 @@ class Bench:
             deadline = now + (end - now) / (len(groups) - i) if end else float("inf")
             self.say(f"{group.name} ...")
             run = (self.micro if isinstance(group, Micro)
+                   else self.on_files if isinstance(group, OnFiles)
                    else self.pairs if isinstance(group, Pairs) else self.load)
             run(group, deadline)
             self.say(f"{group.name}: {time.monotonic() - now:.1f} s")

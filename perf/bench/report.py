@@ -10,7 +10,8 @@ from stats import median, paired_ratio, spread
 
 BASELINES = ("raw_io_uring", "raw_epoll")
 FLOORS = (*BASELINES, "raw_mmsg", "raw_single", "raw_touch", "go", "preempt_off", "unlinked",
-          "gyre_recvfrom", "gyre_read", "other")
+          "gyre_recvfrom", "gyre_read", "fio", "xargs_grep", "grep_r", "ripgrep", "nginx",
+          "read_send_64k", "read_send_256k", "splice", "zero_copy", "other")
 NO_RATIO = ("share", "times", "most/least", "spread")  # are ratios already
 
 

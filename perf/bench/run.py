@@ -136,7 +136,9 @@ class Runner:
     def _one(self, group, subject, rate):
         row = None
         try:
-            if isinstance(group, Micro):
+            if hasattr(group, "run"):
+                row = group.run(self.plan, subject)
+            elif isinstance(group, Micro):
                 row = run_micro(self.plan, group, subject)
             else:
                 row = run_load(self.plan, group, subject, rate)

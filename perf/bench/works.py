@@ -281,7 +281,7 @@ PREEMPTION = [
     *_hogs(),
 ]
 
-GROUPS = [
+MEASURES = [
     Micro("switch", {"switch": ("ns", "value")}, command=["perf/switch"]),
     Micro("wake_other_worker", {"wake_other_worker": ("ns", "value")}),
     Micro("parked_1m", {"parked_1m_bytes": ("bytes", "bytes"),
@@ -292,8 +292,3 @@ GROUPS = [
     *DATAGRAMS,
     *PREEMPTION,
 ]
-
-NAMES = [work for group in GROUPS for work in group.works]
-SETS = {"datagrams": [work for group in DATAGRAMS for work in group.works],
-        "vocabulary": [work for group in VOCABULARY for work in group.works],
-        "preemption": [work for group in PREEMPTION for work in group.works]}

@@ -1,27 +1,27 @@
 /*
- * 4 KiB random reads, 64 at a time, by 64 coroutines on one worker and by io_uring used directly;
- * from the page cache and with O_DIRECT, with plain and with registered buffers. Interleaved
- * rounds; per case the median reads a second of both, their ratio, and CPU time a read.
- *
- * usage: random_reads [DIRECTORY [ROUNDS]]     a file of 256 MiB is made there
+ * 4 KiB random reads, 64 at a time, by 64 coroutines on one worker or by io_uring used directly;
+ * with plain and with registered buffers. Prints reads a second and the CPU time of each as JSON.
  */
 #include <gyre.h>
 #include <liburing.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { DEPTH = 64, BLOCK = 4096, FILE_SIZE = 256 << 20, ROUNDS_MAX = 64, CASES = 4 };
+enum { DEPTH = 64, BLOCK = 4096, BETWEEN = 1024 /* reads between looks at the clock */ };
 
 struct scene {
     int fd;
     bool registered;
-    unsigned reads; /* in all */
-    unsigned left;  /* to be begun */
+    uint64_t blocks; /* of the file */
+    double seconds;
+    uint64_t reads;       /* begun */
+    double began, cpu_at; /* when */
     struct gyre_buffers *buffers;
     char *memory;
     double rate, cpu; /* reads a second; us a read */
@@ -36,12 +36,36 @@ static double now(clockid_t clock)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static off_t random_offset(uint64_t *state)
+static void begin(struct scene *scene)
+{
+    scene->reads = 0;
+    scene->began = now(CLOCK_MONOTONIC);
+    scene->cpu_at = now(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void end(struct scene *scene)
+{
+    double reads = (double)scene->reads;
+
+    scene->rate = reads / (now(CLOCK_MONOTONIC) - scene->began);
+    scene->cpu = (now(CLOCK_PROCESS_CPUTIME_ID) - scene->cpu_at) / reads * 1e6;
+}
+
+/* Whether one more is to be read; counts it. */
+static bool go_on(struct scene *scene)
+{
+    if (scene->reads % BETWEEN == 0 && now(CLOCK_MONOTONIC) - scene->began >= scene->seconds)
+        return false;
+    scene->reads++;
+    return true;
+}
+
+static off_t random_offset(const struct scene *scene, uint64_t *state)
 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
-    return (off_t)(*state % (FILE_SIZE / BLOCK)) * BLOCK;
+    return (off_t)(*state % scene->blocks) * BLOCK;
 }
 
 /* --- gyre ------------------------------------------------------------------------------------- */
@@ -58,11 +82,10 @@ static int read_some(void *argument)
     uint64_t state = reader->index * 0x9e3779b97f4a7c15 + 1;
     char *memory = scene->memory + reader->index * BLOCK;
 
-    while (scene->left) {
-        off_t offset = random_offset(&state);
+    while (go_on(scene)) {
+        off_t offset = random_offset(scene, &state);
         ssize_t n;
 
-        scene->left--;
         n = scene->registered
                 ? gyre_pread_buffer(scene->fd, scene->buffers, reader->index, BLOCK, offset)
                 : gyre_pread(scene->fd, memory, BLOCK, offset);
@@ -77,13 +100,10 @@ static int read_in_coroutines(void *argument)
     struct scene *scene = argument;
     struct reader readers[DEPTH];
     gyre_handle handles[DEPTH];
-    double began, cpu;
 
     if (gyre_buffers_create(&scene->buffers, DEPTH, BLOCK))
         return 1;
-    scene->left = scene->reads;
-    began = now(CLOCK_MONOTONIC);
-    cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    begin(scene);
     for (unsigned i = 0; i < DEPTH; i++) {
         readers[i] = (struct reader){scene, i};
         if (gyre_spawn(&handles[i], read_some, &readers[i]))
@@ -91,8 +111,7 @@ static int read_in_coroutines(void *argument)
     }
     for (unsigned i = 0; i < DEPTH; i++)
         gyre_join(handles[i], NULL);
-    scene->rate = scene->reads / (now(CLOCK_MONOTONIC) - began);
-    scene->cpu = (now(CLOCK_PROCESS_CPUTIME_ID) - cpu) / scene->reads * 1e6;
+    end(scene);
     gyre_buffers_destroy(scene->buffers);
     return scene->error;
 }
@@ -111,9 +130,8 @@ static void submit_read(struct io_uring *ring, struct scene *scene, unsigned ind
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
     char *memory = scene->memory + index * BLOCK;
-    uint64_t offset = (uint64_t)random_offset(state);
+    uint64_t offset = (uint64_t)random_offset(scene, state);
 
-    scene->left--;
     if (scene->registered)
         io_uring_prep_read_fixed(sqe, scene->fd, memory, BLOCK, offset, (int)index);
     else
@@ -135,7 +153,7 @@ static void reap_and_go_on(struct io_uring *ring, struct scene *scene, uint64_t 
         (*flying)--;
         if (cqe->res != BLOCK)
             scene->error = 1;
-        if (scene->left) {
+        if (go_on(scene)) {
             submit_read(ring, scene, index, &states[index]);
             (*flying)++;
         }
@@ -152,7 +170,6 @@ static int run_raw(struct scene *scene)
     struct iovec pieces[DEPTH];
     uint64_t states[DEPTH];
     unsigned flying = DEPTH;
-    double began, cpu;
 
     if (io_uring_queue_init_params(2 * DEPTH, &ring, &params))
         return 1;
@@ -161,10 +178,9 @@ static int run_raw(struct scene *scene)
         pieces[i] = (struct iovec){scene->memory + i * BLOCK, BLOCK};
     if (io_uring_register_buffers(&ring, pieces, DEPTH))
         return 1;
-    scene->left = scene->reads;
-    began = now(CLOCK_MONOTONIC);
-    cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    begin(scene);
     for (unsigned i = 0; i < DEPTH; i++) {
+        scene->reads++;
         states[i] = i * 0x9e3779b97f4a7c15 + 1;
         submit_read(&ring, scene, i, &states[i]);
     }
@@ -172,92 +188,38 @@ static int run_raw(struct scene *scene)
         io_uring_submit_and_wait(&ring, 1);
         reap_and_go_on(&ring, scene, states, &flying);
     }
-    scene->rate = scene->reads / (now(CLOCK_MONOTONIC) - began);
-    scene->cpu = (now(CLOCK_PROCESS_CPUTIME_ID) - cpu) / scene->reads * 1e6;
+    end(scene);
     io_uring_queue_exit(&ring);
     return scene->error;
 }
 
-/* --- comparing -------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    bool direct, registered;
-    unsigned reads;
-} cases[CASES] = {
-    {"page cache", false, false, 800000},
-    {"page cache, registered", false, true, 800000},
-    {"O_DIRECT", true, false, 40000},
-    {"O_DIRECT, registered", true, true, 40000},
-};
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, unsigned count)
-{
-    qsort(values, count, sizeof *values, compare);
-    return values[count / 2];
-}
-
-struct series {
-    double rate[2][ROUNDS_MAX], cpu[2][ROUNDS_MAX], ratio[ROUNDS_MAX];
-};
-
-static int measure(const int fds[2], char *memory, unsigned rounds, struct series series[CASES])
-{
-    for (unsigned round = 0; round < rounds; round++)
-        for (unsigned i = 0; i < CASES; i++) {
-            for (unsigned turn = 0; turn < 2; turn++) {
-                unsigned who = (turn + round) % 2; /* each is first as often */
-                struct scene scene = {.fd = fds[cases[i].direct],
-                                      .registered = cases[i].registered,
-                                      .reads = cases[i].reads,
-                                      .memory = memory};
-
-                if (scene.fd < 0)
-                    continue;
-                if (who ? run_raw(&scene) : run_gyre(&scene)) {
-                    fprintf(stderr, "random_reads: %s failed\n", cases[i].name);
-                    return 1;
-                }
-                series[i].rate[who][round] = scene.rate;
-                series[i].cpu[who][round] = scene.cpu;
-            }
-            series[i].ratio[round] = series[i].rate[0][round] / series[i].rate[1][round];
-        }
-    return 0;
-}
+/* --- one case --------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
-    static struct series series[CASES];
-    const unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 9;
-    char name[4096], *memory = aligned_alloc(BLOCK, 1 << 20);
-    int fds[2];
+    struct scene scene = {0};
+    bool raw = argc > 1 && !strcmp(argv[1], "raw"), direct = argc > 2 && !strcmp(argv[2], "direct");
+    struct stat status;
 
-    snprintf(name, sizeof name, "%s/gyre-random-XXXXXX", argc > 1 ? argv[1] : ".");
-    if (!rounds || rounds > ROUNDS_MAX || !memory || (fds[0] = mkstemp(name)) < 0)
+    if (argc != 6) {
+        fprintf(stderr,
+                "usage: random_reads gyre|raw direct|cached plain|registered FILE SECONDS\n");
         return 2;
-    fds[1] = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
-    unlink(name);
-    memset(memory, 'x', 1 << 20);
-    for (off_t at = 0; at < FILE_SIZE; at += 1 << 20)
-        if (pwrite(fds[0], memory, 1 << 20, at) != 1 << 20)
-            return 1;
-    fsync(fds[0]);
-    if (measure(fds, memory, rounds, series))
+    }
+    scene.registered = !strcmp(argv[3], "registered");
+    scene.fd = open(argv[4], O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
+    scene.memory = aligned_alloc(BLOCK, DEPTH * BLOCK);
+    if (scene.fd < 0 || fstat(scene.fd, &status) || status.st_size < BLOCK || !scene.memory) {
+        perror("random_reads");
         return 1;
-    printf("%-24s %12s %12s %7s %11s %11s\n", "case", "gyre/s", "io_uring/s", "ratio",
-           "gyre CPU us", "raw CPU us");
-    for (unsigned i = 0; i < CASES; i++)
-        printf("%-24s %12.0f %12.0f %7.3f %11.2f %11.2f\n", cases[i].name,
-               median(series[i].rate[0], rounds), median(series[i].rate[1], rounds),
-               median(series[i].ratio, rounds), median(series[i].cpu[0], rounds),
-               median(series[i].cpu[1], rounds));
+    }
+    memset(scene.memory, 'x', DEPTH * BLOCK);
+    scene.blocks = (uint64_t)status.st_size / BLOCK;
+    scene.seconds = atof(argv[5]);
+    if (raw ? run_raw(&scene) : run_gyre(&scene)) {
+        fprintf(stderr, "random_reads: a read failed\n");
+        return 1;
+    }
+    printf("{\"iops\": %.1f, \"cpu_us\": %.4f}\n", scene.rate, scene.cpu);
     return 0;
 }

@@ -1,10 +1,8 @@
 /*
  * A file in the page cache to a TCP connection over loopback: read and send through a buffer, a
  * splice by way of a pipe, a zero-copy send from a mapping; and gyre_sendfile_all as it is. One
- * worker sends, another process throws away. Per way and size: MiB a second, and the sender's CPU
- * time (its kernel workers included) a transfer; the median of interleaved rounds.
- *
- * usage: sendfile [ROUNDS]
+ * worker sends, another process throws away. Prints MiB a second, and the sender's CPU time (its
+ * kernel workers included) a transfer, as JSON.
  */
 #include <gyre.h>
 
@@ -20,14 +18,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILE_SIZE = 64 << 20, BYTES = 96 << 20, ROUNDS_MAX = 64, WAYS = 5, SIZES = 4 };
-
-static const size_t sizes[SIZES] = {16 << 10, 64 << 10, 256 << 10, 1 << 20};
+enum { FILE_SIZE = 64 << 20, WAYS = 5 };
 
 struct scene {
     int file, out, pipe[2];
     char *map, *buffer;
-    unsigned rounds;
+    const struct way *way;
+    size_t size; /* of a transfer; the file's is a multiple of it */
+    double seconds;
 };
 
 /* --- the ways --------------------------------------------------------------------------------- */
@@ -84,23 +82,23 @@ static ssize_t as_it_is(struct scene *scene, off_t offset, size_t size)
     return gyre_sendfile_all(scene->out, scene->file, offset, size, NULL);
 }
 
-static const struct {
+static const struct way {
     const char *name;
     ssize_t (*send)(struct scene *scene, off_t offset, size_t size);
 } ways[WAYS] = {
-    {"read+send, 64 KiB", by_small_buffer}, {"read+send, 256 KiB", by_large_buffer},
-    {"splice by a pipe", by_splice},        {"zero-copy from a mapping", by_zero_copy},
-    {"gyre_sendfile_all", as_it_is},
+    {"sendfile_all", as_it_is},        {"small_buffer", by_small_buffer},
+    {"large_buffer", by_large_buffer}, {"splice", by_splice},
+    {"zero_copy", by_zero_copy},
 };
 
 /* --- measuring -------------------------------------------------------------------------------- */
 
-static double seconds(void)
+static double now(void)
 {
-    struct timespec now;
+    struct timespec time;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 static double cpu_seconds(void)
@@ -112,53 +110,22 @@ static double cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-struct measured {
-    double rate[ROUNDS_MAX], cpu[ROUNDS_MAX];
-};
-
-static int measure(struct scene *scene, unsigned way, size_t size, unsigned round,
-                   struct measured *measured)
+static int measure(void *argument)
 {
-    const size_t count = BYTES / size;
-    double began = seconds(), cpu = cpu_seconds();
-
-    for (size_t i = 0; i < count; i++)
-        if (ways[way].send(scene, (off_t)((i * size) % FILE_SIZE), size) != (ssize_t)size) {
-            fprintf(stderr, "sendfile: %s failed\n", ways[way].name);
-            return 1;
-        }
-    measured->rate[round] = BYTES / (seconds() - began) / (1 << 20);
-    measured->cpu[round] = (cpu_seconds() - cpu) / (double)count * 1e6;
-    return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static int measure_all(void *argument)
-{
-    static struct measured measured[SIZES][WAYS];
     struct scene *scene = argument;
+    double began = now(), cpu = cpu_seconds(), elapsed;
+    uint64_t bytes = 0;
 
-    for (unsigned round = 0; round < scene->rounds; round++)
-        for (unsigned size = 0; size < SIZES; size++)
-            for (unsigned way = 0; way < WAYS; way++)
-                if (measure(scene, way, sizes[size], round, &measured[size][way]))
-                    return 1;
-    printf("%-26s %10s %10s %16s\n", "way", "size", "MiB/s", "CPU us/transfer");
-    for (unsigned size = 0; size < SIZES; size++)
-        for (unsigned way = 0; way < WAYS; way++) {
-            struct measured *m = &measured[size][way];
+    do {
+        off_t offset = (off_t)(bytes % FILE_SIZE);
 
-            qsort(m->rate, scene->rounds, sizeof *m->rate, compare);
-            qsort(m->cpu, scene->rounds, sizeof *m->cpu, compare);
-            printf("%-26s %10zu %10.0f %16.1f\n", ways[way].name, sizes[size],
-                   m->rate[scene->rounds / 2], m->cpu[scene->rounds / 2]);
-        }
+        if (scene->way->send(scene, offset, scene->size) != (ssize_t)scene->size)
+            return 1;
+        bytes += scene->size;
+        elapsed = now() - began;
+    } while (elapsed < scene->seconds);
+    printf("{\"rate\": %.1f, \"cpu_us\": %.3f}\n", (double)bytes / elapsed / (1 << 20),
+           (cpu_seconds() - cpu) / (double)(bytes / scene->size) * 1e6);
     return 0;
 }
 
@@ -193,12 +160,21 @@ int main(int argc, char **argv)
 {
     struct gyre_options options = GYRE_OPTIONS_INIT;
     char name[] = "/tmp/gyre-sendfile-XXXXXX";
-    struct scene scene = {.rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 7};
+    struct scene scene = {0};
     pid_t sink = -1;
     int result;
 
-    if (!scene.rounds || scene.rounds > ROUNDS_MAX)
+    for (const struct way *way = ways; way < ways + WAYS && argc == 4; way++)
+        if (!strcmp(way->name, argv[1]))
+            scene.way = way;
+    if (scene.way) {
+        scene.size = strtoul(argv[2], NULL, 10);
+        scene.seconds = atof(argv[3]);
+    }
+    if (!scene.size || FILE_SIZE % scene.size) {
+        fprintf(stderr, "usage: sendfile WAY SIZE SECONDS\n");
         return 2;
+    }
     scene.out = connect_sink(&sink);
     scene.file = mkstemp(name);
     scene.buffer = malloc(1 << 20);
@@ -212,8 +188,10 @@ int main(int argc, char **argv)
         return 1;
     fcntl(scene.pipe[1], F_SETPIPE_SZ, 1 << 20);
     options.workers = 1;
-    result = gyre_run_options(measure_all, &scene, &options);
+    result = gyre_run_options(measure, &scene, &options);
     kill(sink, SIGKILL);
     waitpid(sink, NULL, 0);
+    if (result)
+        fprintf(stderr, "sendfile: %s failed\n", scene.way->name);
     return result != 0;
 }
