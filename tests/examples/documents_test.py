@@ -22,7 +22,8 @@ sys.argv[1:] = sys.argv[end + 1:]
 
 STRICT = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
           "-Wno-sign-conversion", "-Werror", "-fstack-clash-protection"]
-HEADERS = ["gyre.h", "errno.h", "fcntl.h", "pthread.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h"]
+HEADERS = ["gyre.h", "dirent.h", "errno.h", "fcntl.h", "pthread.h", "stdbool.h", "stdio.h",
+           "stdlib.h", "string.h"]
 OUTSIDE = r"static |GYRE_CHAN_TYPE|struct \w+ \{$|enum \{"
 GO_VERSION = (1, 25)  # WaitGroup.Go, testing/synctest
 
@@ -160,8 +161,9 @@ def whole_go(code, document):
     text = "\n".join(line for _, line in outside + [(0, "func main() {")] + inside) + "\n}\n"
     if "func Test" in code:
         text = code
-    packages = ["context", "errors", "fmt", "golang.org/x/sync/errgroup", "os", "sync", "testing",
-                "testing/synctest", "time"]
+    packages = ["bufio", "context", "errors", "fmt", "golang.org/x/sync/errgroup", "io/fs", "net",
+                "net/netip", "os", "os/exec", "os/signal", "path/filepath", "strings", "sync",
+                "syscall", "testing", "testing/synctest", "time"]
     imports = [f'import "{package}"\n' for package in packages
                if re.search(r"\b" + package.split("/")[-1] + r"\.", text)]
     return f"// {document}\npackage main\n" + "".join(imports) + text
