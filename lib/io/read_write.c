@@ -2,6 +2,10 @@
  * Reading and writing any descriptor. A socket is read with recv and written with send, which
  * are cheaper than read and write and don't raise SIGPIPE; what a number is, is learnt
  * from the kernel's answer (ENOTSOCK), never assumed.
+ *
+ * The kernel goes on by itself with what a file took only in part. When that fails (the disk is
+ * full, a sector can't be read) it tells how much there was, but forgets to move the position, as
+ * of Linux 6.18: the next write would go over what is there. So it is moved here.
  */
 #include "io/transfer.h"
 
@@ -13,6 +17,8 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static bool may_be_socket(const struct operation *operation)
 {
@@ -33,11 +39,59 @@ static bool reads_nothing(const struct transfer *transfer)
     return true;
 }
 
-static void learn(struct operation *operation, enum descriptor_kind kind)
+/* It is no socket. */
+static void learn(struct operation *operation, int fd)
 {
+    uint8_t kind = lseek(fd, 0, SEEK_CUR) < 0 ? KIND_OTHER : KIND_FILE;
+
     if (operation->descriptor)
-        atomic_store_explicit(&operation->descriptor->kind, (uint8_t)kind, memory_order_relaxed);
+        atomic_store_explicit(&operation->descriptor->kind, kind, memory_order_relaxed);
 }
+
+/* --- the position of a file --------------------------------------------------------------------
+ */
+
+/* -1: it has none. */
+static off_t position_of(const struct operation *operation, int fd)
+{
+    const struct descriptor *descriptor = operation->descriptor;
+
+    if (!descriptor || atomic_load_explicit(&descriptor->kind, memory_order_relaxed) != KIND_FILE)
+        return -1;
+    return lseek(fd, 0, SEEK_CUR);
+}
+
+static bool is_short(const struct transfer *transfer, int result)
+{
+    size_t rest = (size_t)result;
+
+    if (transfer->kind == TRANSFER_READ || transfer->kind == TRANSFER_WRITE)
+        return rest < transfer->size;
+    for (size_t i = 0; i < transfer->message->msg_iovlen; i++) {
+        if (rest < transfer->message->msg_iov[i].iov_len)
+            return true;
+        rest -= transfer->message->msg_iov[i].iov_len;
+    }
+    return false;
+}
+
+/* The file was at before, and then size bytes were transferred. Some that are made up by the kernel
+ * don't count; their size doesn't either. */
+static void correct_position(const struct operation *operation, int fd, off_t before, int size)
+{
+    /* Acquire: pairs with the last store of gyre_close. */
+    uint64_t users = atomic_load_explicit(&operation->descriptor->users, memory_order_acquire);
+    struct stat status;
+
+    if (users & DESCRIPTOR_CLOSING || descriptor_closings(users) != operation->closings ||
+        lseek(fd, 0, SEEK_CUR) != before || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
+        status.st_size - size < before)
+        return;
+    lseek(fd, size, SEEK_CUR);
+}
+
+/* --- a transfer --------------------------------------------------------------------------------
+ */
 
 static void prepare(struct operation *operation, bool socket, int fd,
                     const struct transfer *transfer)
@@ -85,23 +139,27 @@ ssize_t gyre_transfer(const char *call, struct operation *operation, int fd,
     }
     do {
         bool socket;
+        off_t position;
         int error = gyre_operation_begin(operation, call, fd, 0);
 
         if (unlikely(error))
             return error;
         socket = may_be_socket(operation) && likely(!reads_nothing(transfer));
         prepare(operation, socket, fd, transfer);
+        position = position_of(operation, fd);
         if (transfer->kind == TRANSFER_WRITE || transfer->kind == TRANSFER_WRITEV)
             ring_tsan_sends();
         result = gyre_operation_wait(operation);
         if (transfer->kind == TRANSFER_READ || transfer->kind == TRANSFER_READV)
             ring_tsan_received();
         if (unlikely(socket && result == -ENOTSOCK)) {
-            learn(operation, KIND_OTHER);
+            learn(operation, fd);
             result = OPERATION_AGAIN;
         }
         if (unlikely(!socket && result == -ESPIPE))
             result = -EINVAL;
+        if (position >= 0 && result > 0 && unlikely(is_short(transfer, result)))
+            correct_position(operation, fd, position, result);
     } while (unlikely(result == OPERATION_AGAIN));
     return result;
 }

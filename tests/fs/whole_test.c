@@ -3,6 +3,9 @@
 
 #include <gyre/file.h>
 
+#include <signal.h>
+#include <sys/resource.h>
+
 static void expect_content(const char *path, const char *text)
 {
     char *data = NULL;
@@ -120,6 +123,35 @@ INSIDE(whole, write_fails_without_a_trace)
 }
 
 /* Cancelled at some moment: the old one or the new one, whole, and nothing else. */
+static void limit_files(rlim_t size)
+{
+    struct rlimit limit;
+
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, size == RLIM_INFINITY ? SIG_DFL : SIG_IGN);
+}
+
+/* Some of it finds room, as on a disk that is nearly full. */
+INSIDE(whole, write_without_room_leaves_the_old_one)
+{
+    enum { ROOM = 1 << 20 };
+    char *data = calloc(1, 2 * ROOM);
+    struct tree tree;
+
+    tree_make(&tree);
+    tree_file(&tree, "file", "old");
+    limit_files(ROOM);
+    EXPECT_EQ(gyre_write_file(tree_path(&tree, "file"), data, 2 * ROOM, 0600), -EFBIG);
+    limit_files(RLIM_INFINITY);
+    expect_content(tree_path(&tree, "file"), "old");
+    EXPECT_EQ(count_names(&tree), 1);
+    tree_destroy(&tree);
+    free(data);
+    return 0;
+}
+
 INSIDE(whole, write_cancelled_anywhere_leaves_one_or_the_other)
 {
     enum { SIZE = 300000 };
