@@ -3,10 +3,11 @@
  * an operation of its own.
  *
  * They run on a few helper threads of the runtime, started when they are first needed, at most
- * gyre_options.helpers (4): the only threads besides the workers and gyre_run's own. While all are
- * busy further calls wait in order, parked, for as long as it takes: the queue is bounded by the
- * number of coroutines alone, and gyre_blocking_count shows it. A function that may block for ever
- * takes its helper with it; four such and nothing else is served.
+ * gyre_options.helpers (4): its only threads besides the workers and gyre_run's own. Calls of
+ * gyre's that say "on a helper" (gyre/file.h, gyre/directory.h, gyre/process.h) use them too. While
+ * all are busy further calls wait in order, parked, for as long as it takes: the queue is bounded
+ * by the number of coroutines alone, and gyre_blocking_count shows it. A function that may block
+ * for ever takes its helper with it; four such and nothing else is served.
  *
  * Cancellation: a call still in the queue is taken out when the context ends, and its function is
  * never called. A function that runs can't be stopped. gyre_blocking waits for it: its arguments
@@ -52,7 +53,7 @@ struct gyre_blocking_counts {
 };
 
 /* Fills *count. Returns 0, -EINVAL (its size). Never parks. From any thread while the runtime runs;
- * all zeros without one. */
+ * all zeros without one. Go: none (runtime/metrics). */
 GYRE_API int gyre_blocking_count(struct gyre_blocking_counts *count);
 
 GYRE_END_DECLS

@@ -4,7 +4,8 @@
  * A program calls gyre_run once from main; all that it does inside the function it passes looks
  * like blocking C and blocks no thread. The workers are threads of their own, as many as CPUs; the
  * calling thread waits, and watches over the end. There are no others but the few helpers of
- * gyre/blocking.h, in programs that call it.
+ * gyre/blocking.h, once they are needed, and the kernel's own, which are bounded
+ * (docs/operations.md).
  */
 #ifndef GYRE_RUN_H
 #define GYRE_RUN_H
@@ -31,6 +32,11 @@ enum gyre_pinning {
  * s behind it; off), GYRE_DEBUG (a list of topics: `ring` prints what was probed, `checks` is
  * explained in gyre/test.h, `preempt` prints what gyre_preempt_count tells when gyre_run ends).
  * Nonsense in one of them makes gyre_run say which and return -EINVAL.
+ *
+ * What else is read of the environment: GYRE_RESOLV_CONF, GYRE_HOSTS, GYRE_NSSWITCH and
+ * GYRE_RESOLV_PORT by lookups of names (gyre/resolve.h); GYRE_INHERITED, LISTEN_PID, LISTEN_FDS,
+ * LISTEN_FDNAMES, NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID by gyre/service.h; PATH by
+ * gyre_process_start.
  */
 struct gyre_options {
     size_t size;               /* sizeof (struct gyre_options); set by GYRE_OPTIONS_INIT */
@@ -53,8 +59,9 @@ struct gyre_options {
     int64_t watchdog;      /* ns after which a coroutine that holds its worker, and can't be
                               interrupted, is reported by name and backtrace, once; at least 10 ms;
                               0 or negative: never */
-    unsigned helpers;      /* threads for gyre_blocking, up to 1,024, started when they are first
-                              needed; 0: 4 */
+    unsigned helpers;      /* threads for gyre_blocking, and for gyre's calls that io_uring has no
+                              operation for, up to 1,024, started when they are first needed;
+                              0: 4 */
 };
 
 #define GYRE_OPTIONS_INIT                                                                          \

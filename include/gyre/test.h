@@ -10,10 +10,12 @@
  *
  * Under the virtual clock time stands still while anything can run, and moves on to the next timer
  * or deadline when all are parked: a test of timeouts takes no time and has one outcome. A
- * coroutine that waits for the kernel (a socket, a file) stops the clock until that completes, and
- * so does a listener that was accepted from, until it is closed. Threads of the program's own
- * are not seen: where they wake coroutines by anything but a descriptor, take the real clock.
- * gyre_now() begins at the same value in each test. Go: testing/synctest.
+ * coroutine that waits for the kernel (a socket, a file, a process) stops the clock until that
+ * completes. So do a listener that was accepted from, a watch and a feed, until they are closed,
+ * and a function on a helper thread, until it returns; a signal that is waited for does not.
+ * Threads of the program's own are not seen: where they wake coroutines by anything but a
+ * descriptor, take the real clock. gyre_now() begins at the same value in each test. Go:
+ * testing/synctest.
  *
  * Checks, which can be had in any program with GYRE_DEBUG=checks (and are on in a library built
  * with meson's buildtype=debug): use of a channel after its last release panics; at the end
