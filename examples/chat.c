@@ -329,7 +329,7 @@ static int serve(void *arg)
     struct client client = {0};
     int fd = *(int *)arg;
 
-    options.limit = LINE_MAX_SIZE;
+    options.limit = LINE_MAX_SIZE; /* longer ones end it */
     snprintf(client.name, sizeof client.name, "guest-%u", atomic_fetch_add(&visitors, 1) + 1);
     if (gyre_stream_open(&client.stream, fd, &options)) {
         gyre_close(fd);

@@ -29,7 +29,10 @@
 #include <signal.h>
 
 #ifdef __cplusplus
+/* Programs include headers of C within extern "C". */
+extern "C++" {
 #include <initializer_list>
+}
 #define GYRE_SIGNALS_(...) (std::initializer_list<int>{__VA_ARGS__, 0}.begin())
 #else
 #define GYRE_SIGNALS_(...) ((const int[]){__VA_ARGS__, 0})

@@ -32,8 +32,8 @@ struct gyre_stream_options {
     size_t read_buffer;  /* bytes it starts with; 0: 4 KiB; allocated by the first read; grows up to
                             the limit where it has to, to 32 KiB where reads fill it */
     size_t write_buffer; /* bytes; 0: 4 KiB; allocated by the first write */
-    size_t limit;        /* the most bytes that peek, line and until hold; 0: 64 KiB; at least
-                            read_buffer */
+    size_t limit;        /* the most bytes that peek, line (with its end) and until hold; the read
+                            buffer is never larger; 0: 64 KiB, or read_buffer where that is more */
     int keep_fd;         /* nonzero: gyre_stream_close leaves the descriptor open */
 };
 

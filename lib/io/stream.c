@@ -18,14 +18,15 @@ static int take_options(struct gyre_stream_options *options,
         asked = &defaults;
     if (grow_copy(options, sizeof *options, sizeof *options, asked, asked->size))
         return -EINVAL;
-    if (!options->read_buffer)
-        options->read_buffer = STREAM_BUFFER;
     if (!options->write_buffer)
         options->write_buffer = STREAM_BUFFER;
     if (!options->limit)
-        options->limit = STREAM_LIMIT;
-    if (options->limit < options->read_buffer)
-        options->limit = options->read_buffer;
+        options->limit = options->read_buffer > STREAM_LIMIT ? options->read_buffer : STREAM_LIMIT;
+    if (!options->read_buffer)
+        options->read_buffer = STREAM_BUFFER;
+    /* What lies in the buffer in one piece is never longer than the limit. */
+    if (options->read_buffer > options->limit)
+        options->read_buffer = options->limit;
     /* Sizes are returned as ssize_t and doubled. */
     if (options->limit > SSIZE_MAX / 2 || options->write_buffer > SSIZE_MAX / 2)
         return -EINVAL;

@@ -116,6 +116,17 @@ INSIDE(stream, a_line_above_the_limit_is_left_and_can_be_skipped)
     return 0;
 }
 
+INSIDE(stream, a_limit_below_the_first_buffer_is_the_limit)
+{
+    struct gyre_stream *stream = stream_of("0123456\n01234567\n", 0, 8);
+    char *line;
+
+    expect_line(stream, "0123456");
+    EXPECT_EQ(gyre_stream_line(stream, &line, NULL), -ENOBUFS);
+    EXPECT_EQ(gyre_stream_close(stream), 0);
+    return 0;
+}
+
 INSIDE(stream, until_gives_the_delimiter_too_and_what_is_left)
 {
     struct gyre_stream *stream = stream_of("ab;;cd", 3, 0);
