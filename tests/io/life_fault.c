@@ -45,7 +45,9 @@ static const char *const names[] = {"malloc",
                                     "calloc",
                                     "aligned_alloc",
                                     "mmap",
+#ifndef GYRE_ASAN /* its alternate signal stack may be large enough */
                                     "mprotect",
+#endif
                                     "madvise",
                                     "io_uring_queue_init_params",
                                     "io_uring_register_probe",
