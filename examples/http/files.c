@@ -1,9 +1,7 @@
 /*
- * Opening and looking at a file are plain system calls: they are short on any local file system.
- * Its contents are read through the ring, which may have to wait for a disk.
- *
- * The plain calls stand in functions of their own that don't park, because they read errno:
- * its address belongs to the thread, and a compiler may keep it across a park in the same function.
+ * Opening a file may have to wait for a disk, and reading it may: both go through the ring, which
+ * does at once what is cached. What is open is looked at by plain system calls: its inode is in
+ * memory, and gyre_statx would take a kernel worker's turn for each (docs/operations.md).
  */
 #include "http/files.h"
 
@@ -15,7 +13,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { SMALL = 16 * 1024, PATH_SIZE = 1024, ATTEMPTS = 8 };
@@ -33,33 +30,40 @@ static int open_beneath(int root, const char *path)
         .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, /* a FIFO would wait for a writer */
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
-    long fd;
+    int fd = -EAGAIN;
 
     /* -EAGAIN: something was renamed meanwhile, and the kernel can't tell whether it is beneath */
-    for (int i = 0; i < ATTEMPTS; i++)
-        if ((fd = syscall(SYS_openat2, root, path, &how, sizeof how)) >= 0 || errno != EAGAIN)
-            return fd < 0 ? -errno : (int)fd;
-    return -EAGAIN;
+    for (int i = 0; i < ATTEMPTS && fd == -EAGAIN; i++)
+        fd = gyre_openat2(root, path, &how, sizeof how);
+    return fd;
+}
+
+/* What can't be looked at is nothing to serve. */
+static mode_t kind(int fd, struct stat *status)
+{
+    return fd < 0 || fstat(fd, status) ? 0 : status->st_mode & S_IFMT;
 }
 
 /* Opens what path names, or a folder's index; a regular file, or -errno. */
-__attribute__((noinline)) static int open_file(int root, char *path, struct stat *status)
+static int open_file(int root, char *path, struct stat *status)
 {
     int fd = open_beneath(root, path);
+    mode_t found = kind(fd, status);
 
-    if (fd >= 0 && !fstat(fd, status) && S_ISDIR(status->st_mode)) {
+    if (found == S_IFDIR) {
         size_t length = strlen(path);
 
-        close(fd);
+        gyre_close(fd);
         if (length + sizeof "/index.html" > PATH_SIZE)
             return -ENAMETOOLONG;
         memcpy(path + length, "/index.html", sizeof "/index.html");
         fd = open_beneath(root, path);
+        found = kind(fd, status);
     }
     if (fd < 0)
         return fd;
-    if (fstat(fd, status) || !S_ISREG(status->st_mode)) {
-        close(fd);
+    if (found != S_IFREG) {
+        gyre_close(fd);
         return -ENOENT;
     }
     fcntl(fd, F_SETFL, 0); /* a non-blocking file may answer a read with -EAGAIN */
@@ -315,14 +319,13 @@ bool files_answer(struct output *output, const struct request *request, const st
         output_error(output, &response, head);
         return true;
     }
+    GYRE_WITH_CONTEXT(output->server->serving);
     file = open_file(output->server->root, name, &status);
     if (file < 0) {
         response.status = status_of(file);
         output_error(output, &response, head);
         return true;
     }
-
-    GYRE_WITH_CONTEXT(output->server->serving);
     choose(&response, request, &status, &range, extra);
     if (response.status == 416) {
         output_error(output, &response, head);

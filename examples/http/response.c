@@ -126,12 +126,12 @@ void output_continue(struct output *output)
  * What fits the socket's buffer goes out at once, which nearly always is all. A timer for each
  * response would cost more than putting it together.
  */
-static size_t write_at_once(const struct output *output)
+static size_t write_at_once(const struct output *output, int flags)
 {
     ssize_t n;
 
     GYRE_SHIELD(); /* a server that stops finishes what it has begun */
-    n = gyre_send(output->fd, output->bytes, output->used, MSG_DONTWAIT);
+    n = gyre_send(output->fd, output->bytes, output->used, MSG_DONTWAIT | flags);
     return n > 0 ? (size_t)n : 0; /* an error comes again */
 }
 
@@ -146,12 +146,12 @@ static int write_in_time(const struct output *output, const struct iovec *pieces
     return n < 0 ? (int)n : 0;
 }
 
-int output_flush(struct output *output, const void *body, size_t size)
+static int flush(struct output *output, const void *body, size_t size, int flags)
 {
     size_t sent = 0;
 
     if (!output->error && output->used > 0 && size == 0)
-        sent = write_at_once(output);
+        sent = write_at_once(output, flags);
     if (!output->error && output->used + size > sent) {
         const struct iovec pieces[2] = {{output->bytes + sent, output->used - sent},
                                         {(void *)body, size}};
@@ -162,11 +162,16 @@ int output_flush(struct output *output, const void *body, size_t size)
     return output->error;
 }
 
-enum { FILE_PIECE = 256 * 1024 };
+int output_flush(struct output *output, const void *body, size_t size)
+{
+    return flush(output, body, size, 0);
+}
+
+enum { FILE_PIECE = 1024 * 1024 };
 
 int output_file(struct output *output, int file, uint64_t offset, uint64_t size)
 {
-    output_flush(output, NULL, 0);
+    flush(output, NULL, 0, MSG_MORE); /* the file's first bytes share its segment */
     GYRE_WITH_CONTEXT(output->server->serving);
     while (!output->error && size > 0) {
         size_t piece = size < FILE_PIECE ? size : FILE_PIECE;

@@ -20,7 +20,7 @@ struct settings {
     int64_t idle_timeout;   /* between requests, and before the first */
     int64_t header_timeout; /* from a request's first byte to the end of its header */
     int64_t body_timeout;   /* from there to the end of its body */
-    int64_t write_timeout;  /* for each piece of a response, 256 KiB of a file at most */
+    int64_t write_timeout;  /* for each piece of a response, 1 MiB of a file at most */
     int64_t grace;          /* for the requests in flight, once the server stops */
     long header_limit;      /* bytes; beyond it 431 */
     long body_limit;        /* bytes, all of them dropped; beyond it 413 */

@@ -1,7 +1,8 @@
 /*
  * A file to anything that can be written. Long ones go to a TCP connection by splice(2) through a
  * pipe, which copies nothing; the rest is read into a buffer and written, which for short ones is
- * faster (docs/decisions.md).
+ * faster (docs/decisions.md). The first of these chunks goes by plain system calls that don't wait,
+ * if it can.
  *
  * A splice to a socket in blocking mode waits in a kernel worker until all of it has found room,
  * and there are few of these for many slow peers. So no more is spliced than the socket says that
@@ -9,6 +10,7 @@
  */
 #include "fs/read_at.h"
 #include "fs/run.h"
+#include "ring/tsan.h"
 
 #include <gyre/file.h>
 #include <gyre/io.h>
@@ -40,6 +42,36 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* --- at once ---------------------------------------------------------------------------------- */
+
+/* Whether a read with RWF_NOWAIT is from the page cache alone: without it, it would wait. */
+static bool is_cached_kind(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && !(flags & O_DIRECT);
+}
+
+/*
+ * What can be had without waiting: the first chunk from the page cache to a socket that has room.
+ * Through the ring all coroutines' reads would come first and their sends after, each from a buffer
+ * that the others have driven out of the CPU's cache. Errors are left to the ring.
+ */
+static void send_now(struct sending *sending, char *buffer)
+{
+    const struct iovec piece = {buffer, least(sending->size, CHUNK)};
+    ssize_t n = -1;
+
+    if (sending->offset < 0 || gyre_context_error() || !is_cached_kind(sending->in))
+        return;
+    n = preadv2(sending->in, &piece, 1, sending->offset, RWF_NOWAIT);
+    ring_tsan_sends();
+    if (n > 0)
+        n = send(sending->out, buffer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0)
+        sending->done = (size_t)n;
+}
+
 /* --- by a buffer ------------------------------------------------------------------------------ */
 
 static ssize_t send_chunks(struct sending *sending)
@@ -48,6 +80,8 @@ static ssize_t send_chunks(struct sending *sending)
     char *buffer = malloc(least(sending->size - sending->done, CHUNK) + 1);
     ssize_t n = buffer ? 1 : -ENOMEM;
 
+    if (buffer && !sending->done)
+        send_now(sending, buffer);
     while (n > 0 && sending->done < sending->size) {
         struct access access = {.kind = ACCESS_READ,
                                 .buffer = buffer,

@@ -113,6 +113,43 @@ INSIDE(sendfile, nothing_and_errors)
     return 0;
 }
 
+/* What is tried without waiting is as good as the rest: short, refused, not begun. */
+INSIDE(sendfile, the_first_chunk)
+{
+    struct place place;
+    char *data = malloc(SIZE), *copy = malloc(SIZE);
+    int fds[2], in, small = 4096;
+    struct sending sending;
+    gyre_handle handle;
+
+    make_place(&place);
+    in = make_pattern(&place, data);
+    make_stream_pair(fds);
+    EXPECT_EQ(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    {
+        GYRE_TIMEOUT(-1);
+        EXPECT_EQ(gyre_sendfile_all(fds[1], in, 0, 10, &sending.done), -ETIMEDOUT);
+        EXPECT_EQ(sending.done, 0);
+    }
+    EXPECT_EQ(recv(fds[0], copy, 1, MSG_DONTWAIT), -1);
+    sending = (struct sending){fds[1], in, 7, 50000, 0, 0};
+    EXPECT_EQ(gyre_spawn(&handle, send_one, &sending), 0);
+    EXPECT_EQ(gyre_read_all(fds[0], copy, 50000, NULL), 50000);
+    EXPECT_EQ(result_of(handle), 0);
+    EXPECT_EQ(sending.result, 50000);
+    EXPECT(!memcmp(data + 7, copy, 50000));
+    EXPECT_EQ(lseek(in, 0, SEEK_CUR), 0);
+    EXPECT_EQ(gyre_sendfile_all(fds[1], in, -1, 10, NULL), -EINVAL);
+    EXPECT_EQ(lseek(in, 0, SEEK_CUR), 0);
+    EXPECT_EQ(gyre_close(fds[0]), 0);
+    EXPECT_EQ(gyre_close(fds[1]), 0);
+    EXPECT_EQ(gyre_close(in), 0);
+    free(data);
+    free(copy);
+    remove_place(&place);
+    return 0;
+}
+
 enum { LARGE = 64 << 20 }; /* sparse; more than any connection holds */
 
 BOTH_WAYS(sendfile, a_deadline_tells_how_far_it_came)
