@@ -22,11 +22,14 @@ enum {
     GYRE_UDP_PACKET_INFO = 1 << 4 /* the address each was sent to comes as ancillary data */
 };
 
-/* A socket bound to address ("host:port", ":port" for all of both families). flags: GYRE_UDP_*.
- * Returns the descriptor or -errno. Go: net.ListenPacket. */
+/* A socket bound to address ("host:port", ":port" for all of both families; of a name's addresses
+ * the first). flags: GYRE_UDP_*. Parks only to look up a name. Returns the descriptor, the
+ * caller's; -EINVAL (not an address, a flag), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE,
+ * -ENFILE, or why there is no address. Go: net.ListenPacket. */
 GYRE_API int gyre_udp_bind(const char *address, unsigned flags);
-/* A socket that sends to, and receives from, address alone: for gyre_read and gyre_write;
- * -ECONNREFUSED when the peer's kernel says so. Go: net.Dial("udp", ...). */
+/* A socket that sends to, and receives from, address alone: for gyre_read and gyre_write, which
+ * give -ECONNREFUSED when the peer's kernel says so. Parks and returns as gyre_udp_bind;
+ * -ENETUNREACH, -EHOSTUNREACH too. Go: net.Dial("udp", ...). */
 GYRE_API int gyre_udp_dial(const char *address);
 
 /* A peer's address, as the kernel has it. */
@@ -36,14 +39,14 @@ struct gyre_address {
 };
 
 /* From text, and back ("192.0.2.1:53", "[::1]:53"; a Unix socket's is its path, with a '/' in it,
- * or
- * '@' and an abstract name). No names: -EADDRNOTAVAIL. from: 0, -EINVAL. text: the length without
- * the final NUL, 0 for a Unix socket that has no name; -ENOSPC, -EAFNOSUPPORT. Never park; from any
- * thread. Go: netip.ParseAddrPort. */
+ * or '@' and an abstract name). No host names: -EADDRNOTAVAIL. from returns 0, -EINVAL; text the
+ * length without the final NUL, 0 for a Unix socket that has no name, -ENOSPC, -EAFNOSUPPORT. Never
+ * park; from any thread. Go: netip.ParseAddrPort, AddrPort.String. */
 GYRE_API int gyre_address_from(struct gyre_address *address, const char *text);
 GYRE_API int gyre_address_text(const struct gyre_address *address, char *text, size_t size);
 /* Whether they are the same host and port (or path): nonzero. An IPv4 address and the same one
- * mapped to IPv6, as a socket of both families shows it, are. Never parks; from any thread. */
+ * mapped to IPv6, as a socket of both families shows it, are. Never parks; from any thread. Go: ==
+ * of netip.AddrPort, after Unmap. */
 GYRE_API int gyre_address_equal(const struct gyre_address *a, const struct gyre_address *b);
 
 /*
@@ -63,7 +66,7 @@ GYRE_API ssize_t gyre_recvfrom(int fd, void *buffer, size_t size, int flags,
  * is untouched on failure. Of a stream less than all may be sent, as by gyre_write. Descriptors
  * that come (SCM_RIGHTS) are close-on-exec and the caller's. With MSG_WAITALL and room for
  * ancillary data a receive ends where some comes. With MSG_ERRQUEUE it waits for an error to be
- * there.
+ * there. Go: UDPConn.WriteMsgUDP, ReadMsgUDP, and UnixConn's.
  */
 GYRE_API ssize_t gyre_sendmsg(int fd, const struct msghdr *message, int flags);
 GYRE_API ssize_t gyre_recvmsg(int fd, struct msghdr *message, int flags);
@@ -72,13 +75,13 @@ GYRE_API ssize_t gyre_recvmsg(int fd, struct msghdr *message, int flags);
  * Several datagrams of one flow in one call, on a UDP socket: buffer holds size bytes that go out
  * in segments of segment bytes each (the last may be shorter), at most 64 of them (-EINVAL):
  * UDP_SEGMENT (GSO). Where the kernel, the device or the socket's options don't allow it, one by
- * one. Returns size, less if a later one of those failed, or -errno.
+ * one. Returns size, less if a later one of those failed, or -errno. Go: none.
  */
 GYRE_API ssize_t gyre_send_segments(int fd, const void *buffer, size_t size, unsigned segment,
                                     const struct gyre_address *to);
 /* On a GYRE_UDP_GRO socket: several datagrams of one flow at once, up to 64 KiB; *segment is the
  * length of each (the last may be shorter), the whole length where it was only one. What exceeds
- * size is lost, as with gyre_recvfrom. Returns how many bytes came, or -errno. */
+ * size is lost, as with gyre_recvfrom. Returns how many bytes came, or -errno. Go: none. */
 GYRE_API ssize_t gyre_recv_segments(int fd, void *buffer, size_t size, unsigned *segment,
                                     struct gyre_address *from);
 

@@ -22,14 +22,16 @@ struct gyre_entry {
     uint64_t inode;
 };
 
-/* Opens a directory. Returns 0 or -errno (-ENOTDIR). Go: os.Open. */
+/* Opens a directory; *directory is the caller's until gyre_directory_close. Returns 0 or -errno
+ * (-ENOTDIR, -ENOENT, -EMFILE ...). Go: os.Open. */
 GYRE_API int gyre_directory_open(struct gyre_directory **directory, const char *path);
 GYRE_API int gyre_directory_openat(struct gyre_directory **directory, int dirfd, const char *path);
-/* The next entry, without "." and "..": 1; 0 at the end; -errno. Go: File.ReadDir. */
+/* The next entry, without "." and "..": 1; 0 at the end; -errno. One coroutine at a time. Go:
+ * File.ReadDir. */
 GYRE_API int gyre_directory_next(struct gyre_directory *directory, struct gyre_entry *entry);
-/* Its descriptor, for the *at calls. */
+/* Its descriptor, for the *at calls; stays the directory's. Never parks, never fails. */
 GYRE_API int gyre_directory_fd(const struct gyre_directory *directory);
-/* NULL is fine. Is not cancelled. */
+/* Closes and frees it. NULL is fine. Is not cancelled. Go: File.Close. */
 GYRE_API void gyre_directory_close(struct gyre_directory *directory);
 
 /* What a walk meets. All of it is the walk's, and valid until fn returns. */

@@ -55,9 +55,9 @@ struct gyre_piece {
 /*
  * Opens a feed of the socket fd: of a stream (a piece is what has come, 1 byte at least), of
  * datagrams (each is a piece), or of messages of a connection (SOCK_SEQPACKET: the same, and an
- * empty one is the end). fd stays the caller's, who closes it only after
- * the feed; nobody else reads from it meanwhile. Not for a socket with UDP_GRO: what the kernel has
- * joined does not fit. options may be NULL.
+ * empty one is the end). fd stays the caller's, who closes it only after the feed; nobody else
+ * reads from it meanwhile. Not for a socket with UDP_GRO: what the kernel has joined does not fit.
+ * options may be NULL.
  *
  * It belongs to the ring of the worker that the caller runs on, wherever its pieces are used.
  * Returns 0, -EINVAL (an argument makes no sense; addresses of what is connected), -EBADF,
@@ -70,11 +70,10 @@ GYRE_API int gyre_feed_open(struct gyre_feed **feed, int fd,
 /*
  * Lends the next piece. Returns 1: *piece is filled in, its size may be 0 for a datagram; 0: the
  * stream has ended; -ECANCELED, -ETIMEDOUT; -EBADF (the feed is being closed, or fd was closed
- * before it); what recv(2) gives, once what came before was
- * taken: an error of a stream stays, one of a datagram socket (-ECONNREFUSED) is told once;
- * -EAGAIN where fd is non-blocking and has nothing. Unless it returns 1 nothing is lent, *piece is
- * untouched, and nothing is lost. Several coroutines may wait, to answer datagrams side by side;
- * each piece goes to one. Parks.
+ * before it); what recv(2) gives, once what came before was taken: an error of a stream stays, one
+ * of a datagram socket (-ECONNREFUSED) is told once; -EAGAIN where fd is non-blocking and has
+ * nothing. Unless it returns 1 nothing is lent, *piece is untouched, and nothing is lost. Several
+ * coroutines may wait, to answer datagrams side by side; each piece goes to one. Parks.
  */
 GYRE_API int gyre_feed_next(struct gyre_feed *feed, struct gyre_piece *piece);
 /*

@@ -42,9 +42,9 @@ struct open_how;
 GYRE_API int gyre_openat2(int dirfd, const char *path, const struct open_how *how, size_t how_size);
 
 /*
- * At offset (bytes, >= 0: -EINVAL), the position untouched; may transfer less. pread(2), pwrite(2),
- * preadv2(2), pwritev2(2) with their flags (RWF_*), at most 1,024 pieces. -ESPIPE: a pipe, socket
- * or terminal, also with RWF flags. The _all forms go on until everything is there:
+ * At offset (bytes; below 0: -EINVAL), the position untouched; may transfer less. pread(2),
+ * pwrite(2), preadv2(2), pwritev2(2) with their flags (RWF_*), at most 1,024 pieces. -ESPIPE: a
+ * pipe, socket or terminal, also with RWF flags. The _all forms go on until everything is there:
  * they return size (read: less at the end of the file), or -errno with *done (may be NULL) bytes
  * done. An append is gyre_write on a descriptor opened with O_APPEND. Go: File.ReadAt, WriteAt.
  */
@@ -65,7 +65,7 @@ GYRE_API ssize_t gyre_pwrite_all(int fd, const void *buffer, size_t size, off_t 
  * all; what is beyond, and where the kernel refuses (RLIMIT_MEMLOCK), is plain memory, and the
  * calls still work. create returns 0, -EINVAL (count or size is 0), -ENOMEM; never parks. destroy
  * parks, is not cancelled; nobody may be reading or writing with them, and it must come before the
- * runtime ends. NULL is fine.
+ * runtime ends. NULL is fine. Go: none.
  */
 struct gyre_buffers;
 GYRE_API int gyre_buffers_create(struct gyre_buffers **buffers, unsigned count, size_t size);
@@ -87,7 +87,7 @@ GYRE_API int gyre_fdatasync(int fd);
 GYRE_API int gyre_sync_file_range(int fd, off_t offset, off_t size, unsigned flags);
 
 /* fallocate(2), ftruncate(2) (an operation since Linux 6.9), truncate(2) (on a helper),
- * posix_fadvise(2), madvise(2); -errno of them all. Go: File.Truncate. */
+ * posix_fadvise(2), madvise(2): each returns 0 or -errno. Go: File.Truncate, os.Truncate. */
 GYRE_API int gyre_fallocate(int fd, int mode, off_t offset, off_t size);
 GYRE_API int gyre_ftruncate(int fd, off_t size);
 GYRE_API int gyre_truncate(const char *path, off_t size);
@@ -124,8 +124,8 @@ GYRE_API int gyre_mkdir(const char *path, mode_t mode);
 GYRE_API int gyre_mkdirat(int dirfd, const char *path, mode_t mode);
 GYRE_API ssize_t gyre_readlinkat(int dirfd, const char *path, char *text, size_t size);
 
-/* getxattr(2), fgetxattr(2), setxattr(2), fsetxattr(2); listxattr(2), removexattr(2) on a helper.
- */
+/* getxattr(2), fgetxattr(2), setxattr(2), fsetxattr(2); listxattr(2), removexattr(2) on a
+ * helper. Go: unix.Getxattr and its kin. */
 GYRE_API ssize_t gyre_getxattr(const char *path, const char *name, void *value, size_t size);
 GYRE_API ssize_t gyre_fgetxattr(int fd, const char *name, void *value, size_t size);
 GYRE_API int gyre_setxattr(const char *path, const char *name, const void *value, size_t size,
@@ -137,14 +137,16 @@ GYRE_API int gyre_removexattr(const char *path, const char *name);
 /*
  * splice(2) and tee(2) between a pipe and something else; offsets may be NULL (the position). They
  * wait for both sides by polling, so that no kernel worker is held by an idle pipe; -EAGAIN comes
- * back only with SPLICE_F_NONBLOCK. A kernel worker (another kind than those for files, 8 a ring)
- * does the moving: to a socket in blocking mode it stays until all of size has found room there.
+ * back only with SPLICE_F_NONBLOCK. A kernel worker (another kind than
+ * those for files, 8 a ring) does the moving: to a socket in blocking mode it stays until all of
+ * size has found room there. Go: unix.Splice, unix.Tee.
  */
 GYRE_API ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
                              unsigned flags);
 GYRE_API ssize_t gyre_tee(int in, int out, size_t size, unsigned flags);
 
-/* pipe2(2), both ends close-on-exec. Never parks; from any thread. Go: os.Pipe. */
+/* pipe2(2), both ends close-on-exec and the caller's. Returns 0, -EMFILE, -ENFILE. Never parks;
+ * from any thread. Go: os.Pipe. */
 GYRE_API int gyre_pipe(int fds[2]);
 
 /*
@@ -155,10 +157,7 @@ GYRE_API int gyre_pipe(int fds[2]);
  */
 GYRE_API ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *done);
 
-/*
- * --- whole files
- * ----------------------------------------------------------------------------------
- */
+/* --- whole files ------------------------------------------------------------------------------ */
 
 /* The content of a file: *data is malloc'd with a NUL behind it, *size may be NULL; free it. More
  * than limit bytes (0: any): -EFBIG. Works for files whose size is not known (/proc). Go:

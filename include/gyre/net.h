@@ -55,7 +55,8 @@ GYRE_API int gyre_tcp_listen_options(struct gyre_listener **listener, const char
 
 /*
  * Takes a listening stream socket that exists already (inherited, or set up by hand); on success it
- * belongs to the listener. Returns 0, -EINVAL (not a listening socket), -ENOMEM.
+ * belongs to the listener. Never parks. Returns 0, -EINVAL (not a listening socket), -ENOMEM. Go:
+ * net.FileListener.
  */
 GYRE_API int gyre_listener_adopt(struct gyre_listener **listener, int fd,
                                  const struct gyre_listen_options *options);
@@ -112,10 +113,10 @@ enum {
 
 /* Options of a dial; start from GYRE_DIAL_INIT. Zero means the default. */
 struct gyre_dial_options {
-    size_t size;    /* sizeof (struct gyre_dial_options) */
-    unsigned flags; /* GYRE_DIAL_* */
-    const char
-        *local; /* the address to come from, "host:0" for any port; NULL: the kernel's choice */
+    size_t size;       /* sizeof (struct gyre_dial_options) */
+    unsigned flags;    /* GYRE_DIAL_* */
+    const char *local; /* the address to come from, "host:0" for any port; NULL: the kernel's
+                          choice */
     const void *data; /* is sent first, with the SYN where that is possible (TCP fast open): a round
                          trip less, but it may arrive twice; NULL: none */
     size_t data_size;
@@ -135,20 +136,21 @@ GYRE_API int gyre_tcp_dial_options(const char *address, const struct gyre_dial_o
 
 /*
  * The same for sockets made by hand: connects fd to address. Parks. Returns 0 or connect(2)'s
- * -errno. A connect that was cancelled leaves the socket unusable: close it.
+ * -errno. A connect that was cancelled leaves the socket unusable: close it. Go: none.
  */
 GYRE_API int gyre_connect(int fd, const struct sockaddr *address, socklen_t length);
 
 /*
  * Ends one or both directions: SHUT_WR sends FIN after what was written (half-close; the other
- * side's data can still be read), SHUT_RD, SHUT_RDWR. Parks briefly, is not cancelled.
- * Returns 0, -ENOTCONN, -EINVAL, -ENOTSOCK. Go: TCPConn.CloseWrite.
+ * side's data can still be read), SHUT_RD, SHUT_RDWR. Never parks. Returns 0, -ENOTCONN, -EINVAL,
+ * -ENOTSOCK. Go: TCPConn.CloseWrite.
  */
 GYRE_API int gyre_shutdown(int fd, int how);
 
 /*
  * recv(2) and send(2) with their flags (MSG_PEEK, MSG_WAITALL, MSG_OOB, MSG_MORE ...). Park.
- * MSG_NOSIGNAL is implied; MSG_DONTWAIT gives -EAGAIN instead of parking. -ENOTSOCK for others.
+ * MSG_NOSIGNAL is implied; MSG_DONTWAIT gives -EAGAIN instead of parking. -ENOTSOCK for others. Go:
+ * none (unix.Recvfrom).
  */
 GYRE_API ssize_t gyre_recv(int fd, void *buffer, size_t size, int flags);
 GYRE_API ssize_t gyre_send(int fd, const void *buffer, size_t size, int flags);
@@ -165,7 +167,8 @@ GYRE_API int gyre_peer_address(int fd, char *text, size_t size);
 
 /* Common options; for others use setsockopt(2), which never blocks. Return 0 or -errno; never
  * park; from any thread. idle, interval: ns, rounded up to seconds; 0 leaves the system's value.
- * seconds of linger pass in the kernel: gyre_close returns before. */
+ * seconds of linger pass in the kernel: gyre_close returns before. Go: TCPConn.SetNoDelay,
+ * SetKeepAliveConfig, SetReadBuffer and SetWriteBuffer, SetLinger. */
 GYRE_API int gyre_set_nodelay(int fd, int on);
 GYRE_API int gyre_set_keepalive(int fd, int on, int64_t idle, int64_t interval, int count);
 GYRE_API int gyre_set_buffers(int fd, int receive, int send); /* bytes; 0 leaves it */

@@ -35,13 +35,13 @@ GYRE_API int gyre_wait_writable(int fd);
  * and a time (c-ares, curl, libpq). What is ready at once costs a poll(2); a wait costs one
  * operation, and where there is more than one descriptor an epoll descriptor, made for the call
  * (-EMFILE, -ENFILE). Then, as with poll(2), one that is closed meanwhile is not noticed; the only
- * one gives -EBADF.
+ * one gives -EBADF. Go: unix.Poll, which holds a thread.
  */
 GYRE_API int gyre_poll_many(struct pollfd *fds, size_t count, int64_t timeout);
 
 /*
  * A watch: one multishot poll for as long as it lives, for a descriptor that another library reads
- * and writes by itself, edge by edge.
+ * and writes by itself, edge by edge. Go: the netpoller, again.
  */
 struct gyre_watch;
 
@@ -63,7 +63,8 @@ GYRE_API void gyre_watch_close(struct gyre_watch *watch);
  * descriptor, the caller's, or -errno (-EINVAL, -EMFILE, -ENFILE, -ENOMEM). From any thread, never
  * parks. gyre_event_add adds to it without waiting, from any thread: 0, -EAGAIN (it is full),
  * -EINVAL (value is UINT64_MAX, or no counter), -EBADF. gyre_event_take waits until it is above
- * zero, takes all (1 with EFD_SEMAPHORE) into *value and returns 0; -EINVAL: no counter.
+ * zero, takes all (1 with EFD_SEMAPHORE) into *value and returns 0; -EINVAL: no counter. Go: none
+ * (unix.Eventfd).
  */
 GYRE_API int gyre_event_open(uint64_t initial, int flags);
 GYRE_API int gyre_event_add(int fd, uint64_t value);
@@ -96,7 +97,7 @@ GYRE_API int gyre_inotify_close(struct gyre_inotify *inotify);
  * from any process that maps the word. Returns 0 when woken (which may be for nothing: look again),
  * -EAGAIN when it was not value, -EOPNOTSUPP where the kernel has no such operation (before 6.7),
  * or -errno as above (-EFAULT). wake wakes up to count waiters and returns how many, or -EFAULT;
- * from any thread; never parks.
+ * from any thread; never parks. Go: none.
  */
 GYRE_API int gyre_futex_wait(const uint32_t *word, uint32_t value, int shared);
 GYRE_API int gyre_futex_wake(const uint32_t *word, unsigned count, int shared);

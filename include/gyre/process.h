@@ -85,19 +85,21 @@ GYRE_API int gyre_process_start(struct gyre_process *process, const char *const 
 GYRE_API int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *status);
 
 /* Sends a signal, to its group where it leads one; can't hit another process. Returns 0; -ESRCH: it
- * has been waited for; -EINVAL. Never parks. From any thread. Go: Process.Signal. */
+ * has been waited for; -EINVAL; -EPERM: it runs as another user by now. Never parks. From any
+ * thread. Go: Process.Signal. */
 GYRE_API int gyre_process_kill(struct gyre_process *process, int signal);
 
 /*
  * Makes it end and waits: SIGTERM, after kill_after SIGKILL (at once when there is no memory for
- * the time limit). Is not cancelled; bounded by the kernel's killing. Fine for one that has ended.
+ * the time limit). Is not cancelled; bounded by the kernel's killing, but for one that we may not
+ * signal (-EPERM above), which is waited for. Fine for one that has ended.
  * Returns 0 or -ECHILD. Parks. Only from a coroutine. Go: what CommandContext does, with
  * Cmd.WaitDelay.
  */
 GYRE_API int gyre_process_end(struct gyre_process *process, struct gyre_process_status *status);
 
 /* Closes its descriptors. One that was not waited for is killed (SIGKILL) and reaped first. Parks,
- * is not cancelled. Only from a coroutine; nobody may be in another call on it. */
+ * is not cancelled. Only from a coroutine; nobody may be in another call on it. Go: none. */
 GYRE_API void gyre_process_release(struct gyre_process *process);
 
 /* What a program printed. */
@@ -120,7 +122,7 @@ struct gyre_capture {
 GYRE_API int gyre_process_capture(struct gyre_capture *capture, const char *const arguments[],
                                   const void *input, size_t input_size, size_t limit,
                                   const struct gyre_process_options *options);
-/* Frees what it has, and empties it. Never parks. */
+/* Frees what it has, and empties it. Never parks. From any thread. */
 GYRE_API void gyre_capture_free(struct gyre_capture *capture);
 
 GYRE_END_DECLS

@@ -61,7 +61,7 @@ GYRE_API int gyre_resolve_address(const struct gyre_address *address, char *name
  * A raw answer: the DNS message that answers for name (searched for like any other; '*' and the
  * root "." may be asked for too), type (1: A, 15: MX, 16: TXT, 33: SRV ...) and class IN, malloc'd:
  * the caller frees it. Servers alone are asked. For what has no call of its own; c-ares and others
- * parse it.
+ * parse it. Go: Resolver.LookupMX, LookupTXT, LookupSRV.
  */
 GYRE_API int gyre_resolve_query(const char *name, int type, unsigned char **answer, size_t *size);
 

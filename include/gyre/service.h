@@ -22,8 +22,9 @@ struct gyre_listener;
 /*
  * The listening socket that was passed to this process under name (FDNAME; NULL or "": the next one
  * not taken yet), or, where none was, a new one on address. So one program runs under socket
- * activation, as a successor (below), and by hand. Each is taken once. Does not park. Returns 0, or
- * what gyre_tcp_listen returns. Only from a coroutine. Go: none.
+ * activation, as a successor (below), and by hand. Each is taken once. Parks only to look up a
+ * name. Returns 0, or what gyre_tcp_listen or gyre_listener_adopt returns. Only from a coroutine.
+ * Go: none.
  */
 GYRE_API int gyre_service_listen(struct gyre_listener **listener, const char *name,
                                  const char *address);

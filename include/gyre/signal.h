@@ -63,7 +63,8 @@ struct gyre_signal_watch;
  */
 #define gyre_signal_watch(watch, ...) gyre_signal_watch_all(watch, GYRE_SIGNALS_(__VA_ARGS__))
 GYRE_API int gyre_signal_watch_all(struct gyre_signal_watch **watch, const int *signals);
-/* The watch's: hold it to keep it longer. For gyre_select, or gyre_signals_recv. Never parks. */
+/* The watch's: hold it to keep it longer. For gyre_select, or gyre_signals_recv. Never parks, never
+ * fails. Go: the channel that Notify was given. */
 GYRE_API gyre_signals_receiver gyre_signal_channel(struct gyre_signal_watch *watch);
 /* Stops watching; the channel is closed, what it has can still be received by who holds it. A
  * signal nobody watches any more does what it did before. Never parks. NULL is fine. Only from a

@@ -3,8 +3,9 @@
  * peek, batch writes.
  *
  * A stream reads and writes one descriptor of any kind. One coroutine may read while another
- * writes; two that read at once, or write at once, panic. Calls park, and return -ECANCELED,
- * -ETIMEDOUT, -EBADF and the descriptor's own errors as gyre/io.h says.
+ * writes; two that read at once, or write at once, panic. Only from a coroutine, but for what is
+ * said otherwise. Calls park, and return -ECANCELED, -ETIMEDOUT, -EBADF, -ENOMEM and the
+ * descriptor's own errors as gyre/io.h says.
  *
  * Deadlines are Go's SetDeadline: a moment after which reads (or writes) return -ETIMEDOUT until it
  * is moved; one that is in progress as well, and any coroutine may move it, earlier too. The
@@ -55,11 +56,12 @@ GYRE_API int gyre_stream_open(struct gyre_stream **stream, int fd,
  * of the stream gets -EBADF there, and close waits until it has returned (what was buffered
  * before is flushed); no other call may be begun or in progress, nor a deadline moved. The flush
  * honours the context and the deadline. Returns 0 or the first error; the stream is gone in any
- * case. NULL is fine. Parks. Only from a coroutine.
+ * case. NULL is fine. Parks. Go: Writer.Flush, Conn.Close.
  */
 GYRE_API int gyre_stream_close(struct gyre_stream *stream);
 
-/* The descriptor: for options and addresses. Reading from it directly passes the buffer by. */
+/* The descriptor: for options and addresses. Reading from it directly passes the buffer by. Never
+ * parks, never fails; from any thread. */
 GYRE_API int gyre_stream_fd(const struct gyre_stream *stream);
 
 /* Up to size bytes, at least one: what is in the buffer, else from the descriptor (straight into
