@@ -260,6 +260,40 @@ static int poll_set(void *arg)
 }
 
 /* As curl hands them out: the same one to read and to write, one that is no more, an odd one. */
+static atomic_int interruptions; /* of poll(2), to come */
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+    int result = __real_poll(fds, count, timeout);
+
+    if (result || !atomic_load(&interruptions))
+        return result;
+    atomic_fetch_sub(&interruptions, 1);
+    errno = EINTR;
+    return -1;
+}
+
+/* As the kernel does it, where nothing is ready and a signal is pending, though it does not wait.
+ */
+INSIDE(poll_many, a_signal_at_a_look_is_not_noticed)
+{
+    int fds[2];
+    struct pollfd one = {.events = POLLIN};
+
+    make_pipe(fds);
+    one.fd = fds[0];
+    atomic_store(&interruptions, 1);
+    EXPECT_EQ(gyre_poll_many(&one, 1, 0), 0);
+    atomic_store(&interruptions, 2);
+    EXPECT_EQ(gyre_poll_many(&one, 1, GYRE_MILLISECOND), 0);
+    EXPECT_EQ(atomic_load(&interruptions), 0);
+    EXPECT_EQ(close(fds[0]), 0);
+    EXPECT_EQ(close(fds[1]), 0);
+    return 0;
+}
+
 INSIDE(poll_many, waits_for_any_of_them)
 {
     for (size_t i = 0; i < 4; i++) {
