@@ -1,4 +1,4 @@
-"""examples/dns_proxy before scripted upstreams: who is asked what, how often, and what comes back."""
+"""examples/dns before scripted upstreams: who is asked what, how often, and what comes back."""
 
 import contextlib
 import random
@@ -600,7 +600,8 @@ def test_nonsense_from_clients_does_no_harm():
     print(f"# seed {seed}")
     choice = random.Random(seed)
     with Upstream() as upstream, \
-            proxy(upstream, options=["--timeout", "0.05"]) as program, client(program) as connection:
+            proxy(upstream, options=["--timeout", "0.05"]) as program, \
+            client(program) as connection:
         for _ in range(2000):
             connection.send(mutated(choice, ask("some.name.test", additional=[opt()])))
         misbehave(program, b"".join(struct.pack("!H", len(query)) + query for query in
@@ -649,6 +650,93 @@ def test_a_flood_is_bounded():
         eventually(lambda: len(upstream.asked) == 11, "those within the bound are asked")
         assert exchange(program, ask("known.test")).answers
         assert len(upstream.asked) == 11
+
+
+def test_a_want_of_descriptors_is_a_failure_and_passes():
+    hold = threading.Event()
+
+    def script(query, reply):
+        hold.wait(PATIENCE)
+        known(query, reply)
+
+    with Upstream(script) as upstream, \
+            proxy(upstream, options=["--timeout", "20"], descriptors=40) as program, \
+            client(program) as connection:
+        names = {f"{number}.test" for number in range(100)}
+        for name in names:
+            connection.send(ask(name))
+        codes = []
+        while len(codes) < 50:  # who can't ask fails at once, whoever can waits
+            received = Message(connection.recv(65536))
+            assert received.code == SERVFAIL and received.name in names
+            codes.append(received.code)
+        hold.set()
+        while len(codes) < 100:
+            codes.append(Message(connection.recv(65536)).code)
+        assert codes.count(NOERROR) > 10
+        for name in names:
+            assert exchange(program, ask(name)).answers
+        program.nothing_leaks()
+
+
+def test_everything_at_once():
+    """Names have addresses of their own, so that nobody gets another's answer; at the end a signal
+    comes in the middle of it."""
+    seed = random.randrange(1 << 32)
+    print(f"# seed {seed}")
+    moods = random.Random(seed)
+    over = threading.Event()
+    wrong = []
+
+    def script(query, reply):
+        data = bytes([10, 0, 0, int(query.name.split(".")[0])])
+        mood = moods.random()
+        if query.stream or mood < 0.6:
+            reply(answer(query, [record(A, moods.choice([0, 1, 300]), data)]))
+        elif mood < 0.7:
+            reply(answer(query, code=SERVFAIL))
+        elif mood < 0.8:
+            reply(answer(query, flags=TC))
+        elif mood < 0.9:
+            reply(moods.randbytes(40))
+
+    def check(query, received, number):
+        if received.number != query or (received.answers and
+                                        received.answers[0][3] != bytes([10, 0, 0, number])):
+            wrong.append((query, number, received.data))
+
+    def ask_often(choice, program):
+        with contextlib.suppress(ConnectionError, socket.timeout), \
+                client(program) as datagrams, program.connect() as stream:
+            datagrams.settimeout(3)
+            while not over.is_set():
+                number, query = choice.randrange(30), choice.randrange(1 << 16)
+                text = ask(f"{number}.test", number=query)
+                if choice.random() < 0.5:
+                    datagrams.send(text)
+                    check(query, Message(datagrams.recv(65536)), number)
+                else:
+                    stream.sendall(struct.pack("!H", len(text)) + text)
+                    size = stream.recv(2, socket.MSG_WAITALL)
+                    if len(size) < 2:
+                        return
+                    text = stream.recv(struct.unpack("!H", size)[0], socket.MSG_WAITALL)
+                    check(query, Message(text), number)
+
+    with Upstream(script) as first, Upstream(script) as second, \
+            proxy(first, second, options=["--timeout", "0.02", "--cache", "5"],
+                  workers=4) as program:
+        threads = [threading.Thread(target=ask_often, args=[random.Random(seed + number), program])
+                   for number in range(16)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(first.asked) > 1000, "many are asked")
+        program.process.terminate()
+        assert program.wait() == (0, "")
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong, wrong
 
 
 def test_signal_lets_questions_be_answered():
