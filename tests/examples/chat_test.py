@@ -116,7 +116,7 @@ def test_one_who_does_not_read_is_sent_away_and_holds_nobody_up():
 def test_a_line_too_long_and_silence_end_it():
     with Program("chat", "--idle-timeout", "0.3") as program:
         loud, quiet = Guest(program), Guest(program)
-        loud.connection.sendall(b"x" * 5000)
+        loud.connection.sendall(b"x" * 1100)
         ended(loud.connection)
         ended(quiet.connection)
 
