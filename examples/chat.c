@@ -15,6 +15,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,7 +294,7 @@ static void read_from_client(struct client *client)
     }
 }
 
-static struct server_count present;
+static gyre_waitgroup present = GYRE_WAITGROUP_INIT;
 
 static void live(struct client *client)
 {
@@ -341,7 +342,7 @@ static int serve(void *arg)
         messages_release(client.out);
         gyre_stream_close(client.stream);
     }
-    server_leave(&present);
+    gyre_waitgroup_done(&present);
     return 0;
 }
 
@@ -356,9 +357,9 @@ static int accept_clients(void)
     if (error)
         return error;
     while ((fd = gyre_accept(listener)) >= 0) {
-        server_enter(&present);
+        gyre_waitgroup_add(&present, 1);
         if (gyre_go_copy(serve, &fd, sizeof fd)) {
-            server_leave(&present);
+            gyre_waitgroup_done(&present);
             gyre_close(fd);
         }
     }
@@ -386,8 +387,11 @@ static int start(void *unused)
         tell_room(ROOM_CLOSES, NULL, NULL);
     }
     /* Writers give up after the grace by themselves; a second is for the rest. */
-    if (server_drain(&present, chat.grace + GYRE_SECOND))
-        return result;
+    {
+        GYRE_TIMEOUT(chat.grace + GYRE_SECOND);
+        if (gyre_waitgroup_wait(&present))
+            return result;
+    }
     events_close(room_events.sender);
     gyre_join(room, NULL);
     events_release(room_events);
@@ -404,14 +408,8 @@ int main(int argc, char **argv)
          0, &chat.grace},
         OPTION_WORKERS(&chat.workers),
     };
-    int error;
 
     options_parse(argc, argv, "A chat server: what one says all others read.", options,
                   sizeof options / sizeof *options);
-    error = server_count_init(&present);
-    if (error < 0) {
-        fprintf(stderr, "chat: %s\n", strerror(-error));
-        return 1;
-    }
     return server_run(start, NULL, chat.workers);
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +22,7 @@ static struct {
     const char *upstream;
     int64_t idle_timeout, connect_timeout, grace;
     char address[GYRE_ADDRESS_SIZE]; /* upstream's, resolved */
-    struct server_count connections;
+    gyre_waitgroup connections;
 } proxy = {
     .port = 7778,
     .idle_timeout = 5 * GYRE_MINUTE,
@@ -138,7 +139,7 @@ static int serve(void *arg)
         end(upstream, error);
     }
     end(client, error);
-    server_leave(&proxy.connections);
+    gyre_waitgroup_done(&proxy.connections);
     return error;
 }
 
@@ -157,10 +158,10 @@ static int accept_all(void)
     options.copy = &fd;
     options.copy_size = sizeof fd;
     while ((fd = gyre_accept(listener)) >= 0) {
-        server_enter(&proxy.connections);
+        gyre_waitgroup_add(&proxy.connections, 1);
         if (gyre_go_options(serve, NULL, &options) < 0) {
             gyre_close(fd);
-            server_leave(&proxy.connections);
+            gyre_waitgroup_done(&proxy.connections);
         }
     }
     gyre_listener_close(listener);
@@ -172,7 +173,8 @@ static int start(void *arg)
     int error = accept_all();
 
     (void)arg;
-    server_drain(&proxy.connections, proxy.grace);
+    GYRE_TIMEOUT(proxy.grace);
+    gyre_waitgroup_wait(&proxy.connections);
     return error; /* and so the connections that are left are cancelled */
 }
 
@@ -231,7 +233,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "proxy: --upstream %s: %s\n", proxy.upstream, gai_strerror(error));
         return 2;
     }
-    if (server_count_init(&proxy.connections))
-        return 1;
     return server_run(start, NULL, proxy.workers);
 }

@@ -22,35 +22,6 @@ int server_listen(struct gyre_listener **listener, long port)
     return 0;
 }
 
-int server_count_init(struct server_count *count)
-{
-    atomic_init(&count->users, 1);
-    count->empty = gyre_event_open(0, 0);
-    return count->empty < 0 ? count->empty : 0;
-}
-
-void server_enter(struct server_count *count)
-{
-    /* Relaxed: it can't be at 0 meanwhile. */
-    atomic_fetch_add_explicit(&count->users, 1, memory_order_relaxed);
-}
-
-void server_leave(struct server_count *count)
-{
-    /* Release what this user did; the last one acquires it all for whoever drains. */
-    if (atomic_fetch_sub_explicit(&count->users, 1, memory_order_acq_rel) == 1)
-        gyre_event_add(count->empty, 1); /* from 0 it can't fail */
-}
-
-int server_drain(struct server_count *count, int64_t grace)
-{
-    uint64_t value;
-
-    server_leave(count);
-    GYRE_TIMEOUT(grace);
-    return gyre_event_take(count->empty, &value);
-}
-
 int server_run(gyre_fn fn, void *arg, long workers)
 {
     struct gyre_options options = GYRE_OPTIONS_INIT;

@@ -212,6 +212,6 @@ int connection_run(void *arg)
     serve(&connection);
     request_destroy(&connection.request);
     gyre_close(connection.fd);
-    server_leave(&server->connections);
+    gyre_waitgroup_done(&server->connections);
     return 0;
 }

@@ -26,10 +26,10 @@ static int accept_all(struct server *server)
         (error = server_listen(&listener, server->settings.port)))
         return error;
     while ((start.fd = gyre_accept(listener)) >= 0) {
-        server_enter(&server->connections);
+        gyre_waitgroup_add(&server->connections, 1);
         if (gyre_go_copy(connection_run, &start, sizeof start) < 0) {
             gyre_close(start.fd);
-            server_leave(&server->connections);
+            gyre_waitgroup_done(&server->connections);
         }
     }
     gyre_listener_close(listener);
@@ -43,7 +43,8 @@ static int run(void *arg)
 
     server->serving = gyre_context_current();
     error = accept_all(server);
-    server_drain(&server->connections, server->settings.grace);
+    GYRE_TIMEOUT(server->settings.grace);
+    gyre_waitgroup_wait(&server->connections);
     return error;
 }
 
@@ -84,7 +85,5 @@ int main(int argc, char **argv)
         return 1;
     }
     request_set_header_limit(s->header_limit);
-    if (server_count_init(&server.connections))
-        return 1;
     return server_run(run, &server, s->workers);
 }

@@ -30,7 +30,7 @@ struct server {
     struct settings settings;
     int root; /* a descriptor; -1: none */
     struct gyre_context *accepting, *serving;
-    struct server_count connections;
+    gyre_waitgroup connections;
 };
 
 static inline bool server_stopping(const struct server *server)
