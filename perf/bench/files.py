@@ -110,6 +110,7 @@ class RandomReads(OnFiles):
             "--ioengine=io_uring", "--iodepth=64", f"--direct={int(self.kind == 'direct')}",
             f"--fixedbufs={int(self.registered)}", "--invalidate=0", "--norandommap",
             "--randrepeat=0", "--gtod_reduce=1", "--time_based",
+            "--thread",  # a process of its own would have a session, and so a priority, of its own
             f"--runtime={round(plan.seconds * 1000)}ms", "--output-format=json"],
             plan.server_cpus, subject)
         if done.returncode:
