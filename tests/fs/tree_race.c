@@ -93,7 +93,8 @@ static int run(void *unused)
         error = gyre_walk(inside, 1 + random_below(&random, 4), visit, NULL);
         CHECK_EQ(error, 0);
         error = gyre_remove_all(inside);
-        if (error != -EISDIR && error != -ENOTEMPTY) /* each time that it looked it had changed once more */
+        if (error != -EISDIR &&
+            error != -ENOTEMPTY) /* each time that it looked it had changed once more */
             CHECK_EQ(error, 0);
         if (error)
             atomic_fetch_add(&refused, 1);
