@@ -121,9 +121,10 @@ static void read_inheritance(const char *text)
     at = service.names;
     for (bool first = true; *at == ':'; first = false) {
         if (!parse_number(at + 1, &at, &number) || number > INT_MAX)
-            return;
+            break;
         if (first) {
-            fcntl((int)number, F_SETFD, FD_CLOEXEC);
+            if (fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
+                break; /* closed: the number may stand for something else by the time of READY=1 */
             atomic_init(&service.ready, (int)number);
         } else if (*at == '=') {
             char *name = at + 1;
@@ -131,7 +132,7 @@ static void read_inheritance(const char *text)
             at = name + strcspn(name, ":");
             /* The colon is the next field's: it is put back below. */
             if (!add((int)number, name))
-                return;
+                break;
         }
     }
     for (unsigned i = 0; i < service.count; i++) {

@@ -211,6 +211,45 @@ static void inherit(void)
     CHECK(gyre_service_notify("READY=1") == 0);
 }
 
+/* What was closed on the way is not there; what goes before it is, under its name. */
+static void inherit_in_part(void)
+{
+    const char *name = "untouched";
+    int ready[2], fds[2] = {listen_anywhere(addresses[0]), listen_anywhere(addresses[1])};
+    char text[100];
+
+    CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ready));
+    snprintf(text, sizeof text, "%d:%d:%d=one:%d=two", (int)getppid(), ready[1], fds[0], fds[1]);
+    close(fds[1]);
+    setenv(SERVICE_INHERITED, text, 1);
+    CHECK(gyre_service_fd_count() == 1);
+    CHECK(gyre_service_fd(0, &name) == fds[0]);
+    CHECK(!strcmp(name, "one"));
+}
+
+/* Its number is another's by now. */
+static void inherit_no_socket(void)
+{
+    int ready[2], fd = listen_anywhere(addresses[0]);
+    char text[100], byte;
+
+    CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ready));
+    close(ready[1]);
+    snprintf(text, sizeof text, "%d:%d:%d=one", (int)getppid(), ready[1], fd);
+    setenv(SERVICE_INHERITED, text, 1);
+    CHECK(gyre_service_fd_count() == 0);
+    CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ready));
+    CHECK(gyre_service_notify("READY=1") == 0);
+    CHECK(recv(ready[0], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+}
+
+Test(service, takes_what_is_left_of_what_was_passed)
+{
+    unsetenv("NOTIFY_SOCKET");
+    in_child(inherit_in_part);
+    in_child(inherit_no_socket);
+}
+
 Test(service, takes_what_a_predecessor_passed_and_tells_it_once)
 {
     unsetenv("NOTIFY_SOCKET");
