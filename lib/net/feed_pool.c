@@ -33,13 +33,19 @@ static void start_tick(struct feed_pool *pool)
     gyre_wheel_start(&worker->timers, &pool->tick, clock_now() + gyre_feed_pool_period);
 }
 
-static unsigned wanted(const struct feed_pool *pool)
+/* How many should circulate where at most so many are in use. */
+static unsigned wanted(unsigned most)
 {
     unsigned count = gyre_provided_least;
 
-    while (count < 2 * pool->most && count < gyre_provided_most)
+    while (count < 2 * most && count < gyre_provided_most)
         count *= 2;
     return count;
+}
+
+static bool too_many(const struct feed_pool *pool, unsigned most)
+{
+    return wanted(most) < provided_circulating(&pool->buffers) / 2 + 1;
 }
 
 static void fire(struct timer *timer)
@@ -55,11 +61,11 @@ static void fire(struct timer *timer)
     taken = atomic_load_explicit(&buffers->taken, memory_order_relaxed);
     pool->most = provided_circulating(buffers) -
                  atomic_exchange_explicit(&buffers->least, left, memory_order_relaxed);
-    trim = wanted(pool) < provided_circulating(buffers) / 2 + 1 && !pool->trimming;
+    trim = too_many(pool, pool->most) && !pool->trimming;
     if (trim)
         pool->trimming = true;
-    else if (taken != pool->seen)
-        start_tick(pool);
+    else if (taken != pool->seen || too_many(pool, provided_circulating(buffers) - left))
+        start_tick(pool); /* what has come back since the last one is too many by the next */
     pool->seen = taken;
     spin_unlock(&buffers->lock);
     if (trim)
@@ -87,7 +93,7 @@ static void handle_trim(void *argument, struct mailbox_message *trim)
     unsigned keep;
 
     spin_lock(&pool->buffers.lock);
-    keep = wanted(pool);
+    keep = wanted(pool->most);
     spin_unlock(&pool->buffers.lock);
     if (!worker->handling)
         gyre_provided_trim(&pool->buffers, &worker->ring, worker, keep);

@@ -5,8 +5,8 @@
  * Invariants
  * - A feed that found no buffer has left its message to the owner here, and counts it as sent; each
  *   buffer that comes back sends one. A feed can't be freed while its message is out.
- * - The tick runs while more circulate than at first and some were used since it last fired: each
- *   two seconds. A pool that is not used wakes nobody.
+ * - The tick runs while more circulate than at first, and some were used since it last fired or
+ *   more circulate than are needed now: each two seconds. A pool that is not used wakes nobody.
  * - A pool lives as long as the runtime, for the pieces that are lent.
  *
  * Locks: a feed's, then the buffers', then a wheel's.

@@ -416,6 +416,42 @@ static int grow_and_shrink(void *unused)
     return 0;
 }
 
+/* The last tick while they were used looked when all were lent; the next one sees that. */
+static int shrink_after_the_last_use(void *unused)
+{
+    enum { COUNT = 2000 };
+    static char data[PROVIDED_SIZE];
+    struct feed_pool *pool;
+    struct gyre_feed *feed;
+    int fds[2];
+
+    (void)unused;
+    make_stream_pair(fds);
+    feed = open_feed(fds[0], 0, 1);
+    pool = worker_current()->feeds;
+    for (size_t i = 0; i < COUNT; i++) {
+        EXPECT_EQ(send(fds[1], data, sizeof data, 0), sizeof data);
+        EXPECT_EQ(gyre_feed_next(feed, &hoard[i]), 1);
+    }
+    for (int i = 0; i < 5000 && pool->seen != pool->buffers.taken; i++)
+        EXPECT_EQ(gyre_sleep(100 * GYRE_MICROSECOND), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        gyre_feed_return(&hoard[i]);
+    for (int i = 0; i < 5000 && provided_circulating(&pool->buffers) > gyre_provided_least; i++)
+        EXPECT_EQ(gyre_sleep(GYRE_MILLISECOND), 0);
+    EXPECT_EQ(provided_circulating(&pool->buffers), gyre_provided_least);
+    gyre_feed_close(feed);
+    close_pair(fds);
+    return 0;
+}
+
+Test(feed, memory_is_given_back_after_the_last_use)
+{
+    gyre_feed_pool_period = 20 * GYRE_MILLISECOND;
+    cr_assert_eq(run_with_workers(1, shrink_after_the_last_use, NULL), 0);
+    cr_assert_eq(failed_expectations, 0);
+}
+
 Test(feed, memory_is_given_back_when_it_was_not_needed)
 {
     gyre_feed_pool_period = 5 * GYRE_MILLISECOND;
