@@ -84,9 +84,9 @@ GYRE_API int gyre_process_start(struct gyre_process *process, const char *const 
  */
 GYRE_API int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *status);
 
-/* Sends a signal, to its group where it leads one; can't hit another process. Returns 0; -ESRCH: it
- * has been waited for; -EINVAL; -EPERM: it runs as another user by now. Never parks. From any
- * thread. Go: Process.Signal. */
+/* Sends a signal, to its group where it leads one, and to it should it have left that; can't hit
+ * another process. Returns 0; -ESRCH: it has been waited for; -EINVAL; -EPERM (it has changed its
+ * user). Never parks. From any thread. Go: Process.Signal. */
 GYRE_API int gyre_process_kill(struct gyre_process *process, int signal);
 
 /*

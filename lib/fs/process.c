@@ -117,19 +117,31 @@ int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *
     return 0;
 }
 
+/* While it is held. One that leads a group may have left it, for another's. */
+static int send_signal(const struct gyre_process *process, int signal)
+{
+    bool led = process->new_group && getpgid(process->pid) == process->pid;
+    int alone, group;
+
+    /* Also tells whether somebody else has reaped it, and its number may be another's. To be killed
+     * twice does no harm, and it may be about to leave. */
+    alone = (int)syscall(SYS_pidfd_send_signal, process->pidfd,
+                         led && signal != SIGKILL ? 0 : signal, NULL, 0);
+    if (alone)
+        alone = -errno;
+    if (alone || !process->new_group)
+        return alone;
+    group = kill(-process->pid, signal) ? -errno : 0;
+    return led || group != -ESRCH ? group : 0;
+}
+
 int gyre_process_kill(struct gyre_process *process, int signal)
 {
     int result = hold(process);
 
     if (result != PROCESS_RUNS)
         return -ESRCH;
-    /* Also tells whether somebody else has reaped it, and its number may be another's. */
-    result = (int)syscall(SYS_pidfd_send_signal, process->pidfd, process->new_group ? 0 : signal,
-                          NULL, 0);
-    if (!result && process->new_group)
-        result = kill(-process->pid, signal);
-    if (result)
-        result = -errno;
+    result = send_signal(process, signal);
     let_go(process, PROCESS_RUNS);
     return result;
 }

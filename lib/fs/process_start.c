@@ -158,13 +158,33 @@ static void close_one(int *fd)
     *fd = -1;
 }
 
+/* What is ours must not have a number that the child inherits, be it one that we have closed. */
+static bool out_of_the_way(int *fd)
+{
+    int low = *fd;
+
+    if (low >= STANDARD)
+        return true;
+    *fd = fcntl(low, F_DUPFD_CLOEXEC, STANDARD);
+    close(low);
+    return *fd >= 0;
+}
+
 static int prepare_pipe(struct start *start, int which)
 {
     bool reads = which == STDIN_FILENO; /* the child */
-    int ends[2];
+    int ends[2], error = 0;
 
     if (pipe2(ends, O_CLOEXEC))
         return -errno;
+    for (int i = 0; i < 2; i++)
+        if (!out_of_the_way(&ends[i]))
+            error = -errno;
+    if (error) {
+        close_one(&ends[0]);
+        close_one(&ends[1]);
+        return error;
+    }
     start->theirs[which] = start->sources[which] = ends[!reads];
     start->ours[which] = ends[reads];
     return 0;
@@ -183,7 +203,7 @@ static int prepare_standard(struct start *start)
         } else if (wanted[i] == GYRE_PROCESS_NULL) {
             if (start->null < 0)
                 start->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-            if (start->null < 0)
+            if (start->null < 0 || !out_of_the_way(&start->null))
                 error = -errno;
             start->sources[i] = start->null;
         }
@@ -234,11 +254,27 @@ static int clone_child(struct start *start)
     return 0;
 }
 
+/* Before a number that is none could become one of ours. */
+static int check_open(const struct gyre_process_options *options)
+{
+    const int wanted[STANDARD] = {options->input, options->output, options->error};
+
+    for (int i = 0; i < STANDARD; i++)
+        if (wanted[i] >= 0 && fcntl(wanted[i], F_GETFD) < 0)
+            return -EBADF;
+    for (size_t i = 0; i < options->pass_count; i++)
+        if (fcntl(options->pass[i], F_GETFD) < 0)
+            return -EBADF;
+    return 0;
+}
+
 static int start_on_helper(void *argument)
 {
     struct start *start = argument;
-    int error = prepare_standard(start);
+    int error = check_open(start->options);
 
+    if (!error)
+        error = prepare_standard(start);
     if (!error)
         error = prepare_path(start);
     if (!error)

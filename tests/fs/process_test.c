@@ -192,6 +192,52 @@ INSIDE(process, bad_options)
     return 0;
 }
 
+/* Numbers that the pipes of its start would get. */
+INSIDE(process, what_is_not_open_is_not_ours_by_chance)
+{
+    struct gyre_process_options options = GYRE_PROCESS_INIT;
+    int first = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    close(first);
+    options.input = options.output = GYRE_PROCESS_PIPE;
+    options.pass_count = 1;
+    for (int number = first; number < first + 8; number++) {
+        if (fcntl(number, F_GETFD) >= 0)
+            continue;
+        options.pass = &number;
+        expect_failure(SHELL("exit"), &options, -EBADF);
+        options.pass = NULL;
+        options.pass_count = 0;
+        options.error = number;
+        expect_failure(SHELL("exit"), &options, -EBADF);
+        options.error = GYRE_PROCESS_INHERIT;
+        options.pass_count = 1;
+    }
+    return 0;
+}
+
+/* The pipe to it gets their numbers, which it inherits. */
+INSIDE(process, without_standard_descriptors)
+{
+    struct gyre_process_options options = GYRE_PROCESS_INIT;
+    int saved[] = {fcntl(0, F_DUPFD_CLOEXEC, 10), fcntl(1, F_DUPFD_CLOEXEC, 10)};
+    struct gyre_process process;
+
+    close(0);
+    close(1);
+    options.input = GYRE_PROCESS_PIPE;
+    process = start(SHELL("read line; exit 3"), &options);
+    EXPECT(process.input > 2);
+    EXPECT_EQ(gyre_close(process.input), 0);
+    process.input = -1;
+    EXPECT_EQ(end_of(&process).code, 3);
+    for (int i = 0; i < 2; i++) {
+        dup2(saved[i], i);
+        close(saved[i]);
+    }
+    return 0;
+}
+
 INSIDE(process, cancelled_before)
 {
     struct gyre_context *context;
@@ -405,6 +451,30 @@ INSIDE(process, group)
     /* All of them have it open. */
     EXPECT_EQ(gyre_read(process.output, &byte, 1), 0);
     EXPECT_EQ(end_of(&process).code, SIGTERM);
+    return 0;
+}
+
+INSIDE(process, that_left_its_group)
+{
+    struct gyre_process_options options = GYRE_PROCESS_INIT;
+    struct gyre_process process;
+    struct gyre_process_status status;
+    char script[96], byte;
+
+    options.new_group = 1;
+    options.output = GYRE_PROCESS_PIPE;
+    snprintf(script, sizeof script,
+             "import os, time; os.setpgid(0, %d); print(flush=True); time.sleep(1000)", getpgrp());
+    for (int i = 0; i < 2; i++) {
+        process = start(ARGUMENTS("python3", "-c", script), &options);
+        EXPECT_EQ(gyre_read(process.output, &byte, 1), 1);
+        EXPECT(getpgid(process.pid) != process.pid);
+        if (i)
+            EXPECT_EQ(gyre_process_kill(&process, SIGTERM), 0);
+        EXPECT_EQ(gyre_process_end(&process, &status), 0);
+        EXPECT_EQ(status.code, SIGTERM);
+        gyre_process_release(&process);
+    }
     return 0;
 }
 
