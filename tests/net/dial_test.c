@@ -68,6 +68,25 @@ static int listen_on(const char *address, uint16_t *port, int backlog)
     return fd;
 }
 
+/* On one port, which another program may have on either address. *six is -1 where there is no IPv6.
+ */
+static void listen_on_both(int *four, int *six, uint16_t *port)
+{
+    uint16_t any = 0;
+    int tried = listen_on("::1", &any, 1);
+
+    if (tried >= 0)
+        close(tried);
+    for (;;) {
+        *port = 0;
+        *four = listen_on("127.0.0.1", port, 16);
+        *six = tried < 0 ? -1 : listen_on("::1", port, 16);
+        if (*six >= 0 || tried < 0)
+            return;
+        close(*four);
+    }
+}
+
 /* A port of ::1 whose listener answers nobody, as make_deaf. False: no IPv6 here. */
 struct deaf_6 {
     uint16_t port;
@@ -161,9 +180,14 @@ DIALING(a_silent_address_is_followed_by_the_next_after_a_while)
     int listener;
     int64_t start;
 
-    make_deaf(&deaf);
-    port = ntohs(deaf.address.sin_port);
-    listener = listen_on("127.0.0.2", &port, 16);
+    for (;;) {
+        make_deaf(&deaf);
+        port = ntohs(deaf.address.sin_port);
+        listener = listen_on("127.0.0.2", &port, 16);
+        if (listener >= 0)
+            break;
+        close_deaf(&deaf); /* another program has the port there */
+    }
     start = gyre_now();
     expect_connected(dial("two.test", port), "127.0.0.2", port);
     EXPECT(since(start) >= 250);
@@ -179,9 +203,14 @@ DIALING(ipv6_that_leads_nowhere_costs_a_quarter_of_a_second)
     int listener;
     int64_t start;
 
-    if (!make_deaf_6(&deaf))
-        return 0;
-    listener = listen_on("127.0.0.1", &deaf.port, 16);
+    for (;;) {
+        if (!make_deaf_6(&deaf))
+            return 0;
+        listener = listen_on("127.0.0.1", &deaf.port, 16);
+        if (listener >= 0)
+            break;
+        close_deaf_6(&deaf); /* another program has the port there */
+    }
     start = gyre_now();
     expect_connected(dial("both.test", deaf.port), "127.0.0.1", deaf.port);
     EXPECT(since(start) >= 250);
@@ -193,9 +222,10 @@ DIALING(ipv6_that_leads_nowhere_costs_a_quarter_of_a_second)
 
 DIALING(ipv6_goes_first_where_it_works)
 {
-    uint16_t port = 0;
-    int six = listen_on("::1", &port, 16), four = listen_on("127.0.0.1", &port, 16);
+    uint16_t port;
+    int four, six;
 
+    listen_on_both(&four, &six, &port);
     if (six >= 0) {
         expect_connected(dial("both.test", port), "::1", port);
         expect_connected(dial("soon-6.test", port), "::1", port);
@@ -256,9 +286,10 @@ DIALING(nobody_answers)
 
 DIALING(localhost_is_either_address)
 {
-    uint16_t port = 0;
-    int four = listen_on("127.0.0.1", &port, 16), six = listen_on("::1", &port, 16);
+    uint16_t port;
+    int four, six;
 
+    listen_on_both(&four, &six, &port);
     expect_connected(dial("localhost", port), "127.0.0.1", port);
     expect_connected(dial("a.localhost", port), "127.0.0.1", port);
     close(four);
