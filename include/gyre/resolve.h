@@ -8,7 +8,8 @@
  * which is looked at once a second. GYRE_RESOLV_CONF, GYRE_HOSTS and GYRE_NSSWITCH name other
  * files, GYRE_RESOLV_PORT another port than the servers' 53; a program with raised privileges
  * ignores all variables. Other modules of nsswitch (mdns, ldap) are not asked: use getaddrinfo(3)
- * in gyre_blocking for these.
+ * in gyre_blocking for these. Of the servers sixteen are listened to at a time: who lists more,
+ * which resolv.conf(5) doesn't allow, hears none of those beyond while the first keep silent.
  *
  * Nothing is kept of the answers: a name server on the machine does that better. Lookups of the
  * same name at the same time are not joined. gyre_tcp_dial and its like resolve by themselves.

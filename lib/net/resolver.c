@@ -35,8 +35,9 @@ static ares_socket_t open_socket(int family, int type, int protocol, void *user)
     struct resolver *resolver = user;
     int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 
-    if (fd < 0)
-        resolver->socket_error = -errno;
+    /* Not that a server can't be reached from here, without IPv6 say: the others are asked. */
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+        resolver->socket_error = errno == ENOBUFS ? -ENOMEM : -errno;
     return fd;
 }
 

@@ -55,7 +55,7 @@ struct configuration {
 struct resolver {
     struct ares_channeldata *channel;
     struct configuration *configuration;
-    int socket_error; /* why the last socket could not be made: 0 or -errno */
+    int socket_error; /* of what there was a want for a socket: 0, -EMFILE, -ENFILE, -ENOMEM */
     struct resolver *next;
 };
 

@@ -1,7 +1,8 @@
 /*
  * Names without memory: a lookup from the files on, a dial, a raw answer, each with the n-th
  * allocation failing, gyre's own or c-ares's, for every n until none fails. What fails says so, and
- * the same call succeeds once there is memory; nothing is left open.
+ * the same call succeeds once there is memory; nothing is left open. And with the first server out
+ * of reach, for want of IPv6: the second one's answer counts.
  */
 #include "../io/descriptors.h"
 #include "dns.h"
@@ -15,6 +16,7 @@
 static const struct dns_rule rules[] = {{"both.test", DNS_A, DNS_ADDRESSES, "127.0.0.1 127.0.0.3"},
                                         {"both.test", DNS_AAAA, DNS_ADDRESSES, "::1"},
                                         {"text.test", DNS_TXT_TYPE, DNS_TXT, "v=spf1 -all"},
+                                        {"fails.test", 0, DNS_RCODE, "2"},
                                         {"1.2.0.192.in-addr.arpa", 0, DNS_PTR, "one.test"},
                                         {0}};
 
@@ -48,6 +50,19 @@ WRAP(malloc, (size_t size), (size))
 WRAP(calloc, (size_t n, size_t size), (n, size))
 WRAP(realloc, (void *old, size_t size), (old, size))
 WRAP(strdup, (const char *text), (text))
+
+static bool no_ipv6;
+
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol)
+{
+    if (no_ipv6 && family == AF_INET6) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    return __real_socket(family, type, protocol);
+}
 
 static void *ares_malloc(size_t size)
 {
@@ -157,6 +172,32 @@ static int each_case(void *unused)
     return 0;
 }
 
+static int without_ipv6(void *unused)
+{
+    struct gyre_addresses addresses;
+    int error;
+
+    (void)unused;
+    no_ipv6 = true;
+    dns_write("GYRE_RESOLV_CONF",
+              "nameserver ::1\nnameserver 127.0.0.1\noptions timeout:1 attempts:1\nsearch .\n");
+    gyre_resolver_look();
+    error = gyre_resolve("both.test", 80, GYRE_FAMILY_ANY, &addresses);
+    if (error) {
+        fprintf(stderr, "without IPv6: %d\n", error);
+        problems++;
+    } else {
+        gyre_addresses_free(&addresses);
+    }
+    error = gyre_resolve("fails.test", 80, GYRE_FAMILY_ANY, &addresses);
+    if (error != -EAGAIN) {
+        fprintf(stderr, "without IPv6, of a server that fails: %d\n", error);
+        problems++;
+    }
+    no_ipv6 = false;
+    return 0;
+}
+
 int main(void)
 {
     int before, error;
@@ -166,6 +207,7 @@ int main(void)
     dns_start(rules, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\nsearch a b\n", "");
     before = open_descriptors();
     error = gyre_run(each_case, NULL);
+    error |= gyre_run(without_ipv6, NULL);
     if (open_descriptors() != before) {
         fprintf(stderr, "%d descriptors are left\n", open_descriptors() - before);
         problems++;
