@@ -10,6 +10,8 @@
  */
 #include "fs/read_at.h"
 #include "fs/run.h"
+#include "io/descriptor.h"
+#include "io/transfer.h"
 #include "ring/tsan.h"
 
 #include <gyre/file.h>
@@ -35,11 +37,34 @@ struct sending {
     int out, in;
     off_t offset;
     size_t size, done;
+    struct operation to, from; /* bound to the files that the numbers mean at first */
 };
 
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static void bind_to(struct operation *operation, int fd)
+{
+    struct descriptor *descriptor = gyre_descriptor_get(fd);
+
+    if (!descriptor)
+        return;
+    operation->bound = true;
+    /* Acquire: pairs with the last store of gyre_close. */
+    operation->closings =
+        descriptor_closings(atomic_load_explicit(&descriptor->users, memory_order_acquire));
+}
+
+/* Whether the number still means that file; it may be another's after waiting for something else.
+ */
+static bool is_bound(const struct operation *operation, int fd)
+{
+    struct operation now = {0};
+
+    bind_to(&now, fd);
+    return now.closings == operation->closings;
 }
 
 /* --- at once ---------------------------------------------------------------------------------- */
@@ -74,9 +99,24 @@ static void send_now(struct sending *sending, char *buffer)
 
 /* --- by a buffer ------------------------------------------------------------------------------ */
 
+/* Returns > 0 or -errno. */
+static ssize_t write_chunk(struct sending *sending, const char *buffer, size_t size)
+{
+    while (size) {
+        struct transfer transfer = transfer_bytes(TRANSFER_WRITE, buffer, size);
+        ssize_t n = gyre_transfer(call, &sending->to, sending->out, &transfer);
+
+        if (n <= 0)
+            return n ? n : -EIO;
+        sending->done += (size_t)n;
+        buffer += n;
+        size -= (size_t)n;
+    }
+    return 1;
+}
+
 static ssize_t send_chunks(struct sending *sending)
 {
-    struct operation operation = {0};
     char *buffer = malloc(least(sending->size - sending->done, CHUNK) + 1);
     ssize_t n = buffer ? 1 : -ENOMEM;
 
@@ -87,13 +127,10 @@ static ssize_t send_chunks(struct sending *sending)
                                 .buffer = buffer,
                                 .size = least(sending->size - sending->done, CHUNK),
                                 .offset = sending->offset + (off_t)sending->done};
-        size_t written = 0;
 
-        n = gyre_access(call, &operation, sending->in, &access);
-        if (n > 0) {
-            n = gyre_write_all(sending->out, buffer, (size_t)n, &written);
-            sending->done += written;
-        }
+        n = gyre_access(call, &sending->from, sending->in, &access);
+        if (n > 0)
+            n = write_chunk(sending, buffer, (size_t)n);
     }
     free(buffer);
     return n;
@@ -127,6 +164,8 @@ static ssize_t drain(struct sending *sending, int pipe, size_t size)
         size_t room = room_in(sending->out);
         ssize_t n;
 
+        if (!is_bound(&sending->to, sending->out))
+            return -EBADF;
         if (room < ROOM_LEAST) {
             n = gyre_file_poll(call, sending->out, POLLOUT);
             if (n < 0)
@@ -156,6 +195,10 @@ static ssize_t send_by_pipe(struct sending *sending)
     while (n > 0 && sending->done < sending->size) {
         off_t offset = sending->offset + (off_t)sending->done;
 
+        if (!is_bound(&sending->from, sending->in)) {
+            n = -EBADF;
+            break;
+        }
         n = gyre_splice(sending->in, &offset, pipe[1], NULL,
                         least(sending->size - sending->done, (size_t)size), 0);
         if (n > 0)
@@ -168,10 +211,12 @@ static ssize_t send_by_pipe(struct sending *sending)
 
 ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *done)
 {
-    struct sending sending = {out, in, offset, size, 0};
+    struct sending sending = {.out = out, .in = in, .offset = offset, .size = size};
     ssize_t result = -EINVAL;
 
     coro_required(call);
+    bind_to(&sending.to, out);
+    bind_to(&sending.from, in);
     if (offset >= 0 && size >= SPLICE_LEAST && is_tcp(out))
         result = send_by_pipe(&sending);
     if (result == -EINVAL)

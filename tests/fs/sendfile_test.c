@@ -150,6 +150,42 @@ INSIDE(sendfile, the_first_chunk)
     return 0;
 }
 
+/* Closed while the file is read from the disk (where it has to be), and the number given away. */
+BOTH_WAYS(sendfile, nothing_goes_to_the_number_s_next_owner)
+{
+    struct place place;
+    char *data = malloc(SIZE), byte;
+    int fds[2], others[2], in;
+
+    make_place(&place);
+    in = make_pattern(&place, data);
+    for (int i = 0; i < 3; i++) {
+        struct sending sending;
+        gyre_handle handle;
+
+        make_pair(i, fds);
+        EXPECT_EQ(fsync(in), 0);
+        EXPECT_EQ(posix_fadvise(in, 0, 0, POSIX_FADV_DONTNEED), 0);
+        sending = (struct sending){fds[1], in, 0, 10000, 0, 0};
+        EXPECT_EQ(gyre_spawn(&handle, send_one, &sending), 0);
+        EXPECT_EQ(gyre_yield(), 0);
+        EXPECT_EQ(gyre_close(fds[1]), 0);
+        make_stream_pair(others);
+        EXPECT_EQ(result_of(handle), 0);
+        EXPECT(sending.result == 10000 || sending.result == -EBADF);
+        EXPECT(others[0] == fds[1] || others[1] == fds[1]);
+        for (int j = 0; j < 2; j++)
+            EXPECT_EQ(recv(others[j], &byte, 1, MSG_DONTWAIT), -1);
+        EXPECT_EQ(gyre_close(fds[0]), 0);
+        EXPECT_EQ(gyre_close(others[0]), 0);
+        EXPECT_EQ(gyre_close(others[1]), 0);
+    }
+    EXPECT_EQ(gyre_close(in), 0);
+    free(data);
+    remove_place(&place);
+    return 0;
+}
+
 enum { LARGE = 64 << 20 }; /* sparse; more than any connection holds */
 
 BOTH_WAYS(sendfile, a_deadline_tells_how_far_it_came)
