@@ -118,7 +118,8 @@ static void tell(struct client *client, struct message *message)
     gyre_yield(); /* its writer may just not have had its turn */
     if (!messages_try_send(client->out.sender, message))
         return;
-    message_release(message);
+    /* Relaxed: not the last one, which is the caller's. */
+    atomic_fetch_sub_explicit(&message->holders, 1, memory_order_relaxed);
     dismiss(client); /* too slow, and not to be waited for: its writer fails, its reader ends */
     gyre_shutdown(gyre_stream_fd(client->stream), SHUT_RDWR);
 }
@@ -154,9 +155,10 @@ static void leave(struct room *room, struct client *client)
 {
     struct client **at = &room->clients;
 
-    while (*at != client)
+    while (*at && *at != client)
         at = &(*at)->next;
-    *at = client->next;
+    if (*at)
+        *at = client->next;
     room->count--;
     dismiss(client);
     if (!room->closing)

@@ -33,7 +33,10 @@ static int enlarge(struct stream_buffer *in, size_t capacity)
     if (used)
         memcpy(memory, in->memory + in->begin, used);
     free(in->memory);
-    *in = (struct stream_buffer){memory, capacity, 0, used};
+    in->memory = memory;
+    in->capacity = capacity;
+    in->begin = 0;
+    in->end = used;
     return 0;
 }
 

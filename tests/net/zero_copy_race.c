@@ -16,10 +16,10 @@ static unsigned long rounds;
 static struct gyre_listener *listener;
 static char address[GYRE_ADDRESS_SIZE];
 static atomic_ulong whole, given_up, closed;
-static struct random randoms[2];
+static struct random randoms[3];
 
 struct pair {
-    struct random *random, *reader_random;
+    struct random *random, *reader_random, *closer_random;
     int fd, peer;
 };
 
@@ -43,7 +43,7 @@ static int close_at_random(void *arg)
 {
     struct pair *pair = arg;
 
-    gyre_sleep(random_below(pair->reader_random, 300 * 1000));
+    gyre_sleep(random_below(pair->closer_random, 300 * 1000));
     CHECK_EQ(gyre_close(pair->fd), 0);
     return 0;
 }
@@ -94,13 +94,14 @@ static void converse(struct pair *pair, char *buffer)
 
 static int send_all(void *unused)
 {
-    struct pair pair = {&randoms[0], &randoms[1], -1, -1};
+    struct pair pair = {&randoms[0], &randoms[1], &randoms[2], -1, -1};
     char *buffer = malloc(SIZE);
     int before = open_descriptors();
 
     (void)unused;
     randoms[0] = stress_random(1);
     randoms[1] = stress_random(2);
+    randoms[2] = stress_random(3);
     CHECK(buffer != NULL);
     CHECK_EQ(gyre_tcp_listen(&listener, "127.0.0.1:0"), 0);
     CHECK_EQ(gyre_set_buffers(gyre_listener_fd(listener), 16 << 10, 0), 0);

@@ -44,9 +44,11 @@ static int hog(void *unused)
     /* What is taken but not submitted yet nobody else can bring to the kernel. */
     while (ring_unsubmitted(&worker_current()->ring))
         gyre_yield();
+    gyre_preempt_off(); /* else the reader may have its turn here */
     atomic_store(&stuck, true);
     while (!atomic_load(&let_go))
         cpu_relax();
+    gyre_preempt_on();
     CHECK_EQ(gyre_join(handle, NULL), 0);
     return 0;
 }
