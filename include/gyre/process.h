@@ -91,15 +91,15 @@ GYRE_API int gyre_process_kill(struct gyre_process *process, int signal);
 
 /*
  * Makes it end and waits: SIGTERM, after kill_after SIGKILL (at once when there is no memory for
- * the time limit). Is not cancelled; bounded by the kernel's killing, but for one that we may not
- * signal (-EPERM above), which is waited for. Fine for one that has ended.
- * Returns 0 or -ECHILD. Parks. Only from a coroutine. Go: what CommandContext does, with
- * Cmd.WaitDelay.
+ * the time limit). Is not cancelled; bounded by the kernel's killing. Fine for one that has ended.
+ * Returns 0; -ECHILD; what gyre_process_kill returns where it can't be killed (-EPERM): it still
+ * runs. Parks. Only from a coroutine. Go: what CommandContext does, with Cmd.WaitDelay.
  */
 GYRE_API int gyre_process_end(struct gyre_process *process, struct gyre_process_status *status);
 
-/* Closes its descriptors. One that was not waited for is killed (SIGKILL) and reaped first. Parks,
- * is not cancelled. Only from a coroutine; nobody may be in another call on it. Go: none. */
+/* Closes its descriptors. One that was not waited for is killed (SIGKILL) and reaped first (or left
+ * alone, where it can't be killed). Parks, is not cancelled. Only from a coroutine; nobody may be in
+ * another call on it. Go: none. */
 GYRE_API void gyre_process_release(struct gyre_process *process);
 
 /* What a program printed. */

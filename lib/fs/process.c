@@ -146,12 +146,14 @@ int gyre_process_kill(struct gyre_process *process, int signal)
     return result;
 }
 
-/* In a shield: what has been killed ends. */
+/* In a shield: what has been killed ends. What can't be is not waited for: nothing would end that.
+ */
 static int kill_and_wait(struct gyre_process *process, struct gyre_process_status *status)
 {
-    int error;
+    int error = gyre_process_kill(process, SIGKILL);
 
-    gyre_process_kill(process, SIGKILL);
+    if (error && error != -ESRCH)
+        return error;
     while ((error = gyre_process_wait(process, status)) == -ENOMEM)
         gyre_yield();
     return error;
