@@ -280,6 +280,14 @@ static void expire(struct timer *timer)
     gyre_context_release(context);
 }
 
+/* The outermost of those it is in whose time is up, which its timer has not told yet. */
+static struct gyre_context *overdue(struct gyre_context *context, int64_t now)
+{
+    while (context->parent && context->parent->deadline <= now)
+        context = context->parent;
+    return context;
+}
+
 struct gyre_context *gyre_context_create_until(struct worker *worker, struct gyre_context *parent,
                                                struct gyre_coro *owner, int64_t when, int64_t now)
 {
@@ -298,8 +306,10 @@ struct gyre_context *gyre_context_create_until(struct worker *worker, struct gyr
         }
     }
     link_to(context, members_of(parent, worker));
+    /* Were it this one alone, who waits again and again for a part of the time would take the end
+     * of the whole for that of a part, and not park, so that the timer never fires. */
     if (unlikely(context->deadline <= now))
-        gyre_context_end(context, -ETIMEDOUT);
+        gyre_context_end(overdue(context, now), -ETIMEDOUT);
     return context;
 }
 

@@ -105,6 +105,32 @@ INSIDE(context, the_earliest_deadline_counts)
     return 0;
 }
 
+/* Else who waits for a part of the time in a loop, and takes this for the end of a part, loops for
+ * ever: the outer one's timer fires only when the worker comes to look. */
+INSIDE(context, an_outer_deadline_that_has_passed_is_told_by_an_inner_timeout)
+{
+    int64_t until = gyre_now() + GYRE_MILLISECOND;
+    GYRE_DEADLINE(until);
+
+    while (gyre_now() <= until)
+        ;
+    {
+        GYRE_SHIELD();
+        GYRE_TIMEOUT(GYRE_HOUR);
+        EXPECT_EQ(gyre_context_error(), 0);
+    }
+    {
+        GYRE_CANCELLABLE();
+        {
+            GYRE_TIMEOUT(GYRE_HOUR);
+            EXPECT_EQ(gyre_context_error(), -ETIMEDOUT);
+        }
+        EXPECT_EQ(gyre_context_error(), -ETIMEDOUT);
+    }
+    EXPECT_EQ(gyre_context_error(), -ETIMEDOUT);
+    return 0;
+}
+
 INSIDE(context, an_inner_timeout_leaves_the_outer_alone)
 {
     GYRE_TIMEOUT(GYRE_HOUR);
