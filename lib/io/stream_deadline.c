@@ -25,9 +25,8 @@
  * call, `busy`, by yielding: the coroutine is runnable, or will be by a completion that is on its
  * way.
  *
- * The race between revoking, beginning and completing is the one of tests/models/op_cancel.pml,
- * with `revoked` in the place of the context's error; that of timer, mover and close is under the
- * lock alone.
+ * The race between revoking, taking back, beginning, completing and leaving is modelled in
+ * tests/models/revoke.pml; that of timer, mover and close is under the lock alone.
  *
  * Rejected: a context for each call, made where there is a deadline (400 ns for each, and one is
  * needed without a deadline as well, for it may be set while the call waits; re-timing a node that
