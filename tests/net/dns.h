@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ static struct dns {
     const struct dns_rule *rules;
     int udp[DNS_SERVERS], tcp[DNS_SERVERS], wake[2];
     int connections[DNS_CONNECTIONS];
+    atomic_int connected; /* how many are open, or being accepted */
     uint16_t port;
     pthread_t thread;
     struct dns_late *late;
@@ -358,8 +360,10 @@ static inline void dns_datagram(int server)
 
 static inline void dns_accept(int server)
 {
-    int fd = accept4(dns.tcp[server], NULL, NULL, SOCK_CLOEXEC);
+    int fd;
 
+    atomic_fetch_add(&dns.connected, 1);
+    fd = accept4(dns.tcp[server], NULL, NULL, SOCK_CLOEXEC);
     for (int i = 0; i < DNS_CONNECTIONS && fd >= 0; i++)
         if (dns.connections[i] < 0) {
             dns.connections[i] = fd;
@@ -367,6 +371,7 @@ static inline void dns_accept(int server)
         }
     if (fd >= 0)
         close(fd);
+    atomic_fetch_sub(&dns.connected, 1);
 }
 
 static inline void dns_stream(int *fd)
@@ -383,6 +388,7 @@ static inline void dns_stream(int *fd)
     }
     close(*fd);
     *fd = -1;
+    atomic_fetch_sub(&dns.connected, 1);
 }
 
 static inline void *dns_serve(void *unused)
@@ -508,6 +514,7 @@ static inline void dns_stop(void)
     for (int i = 0; i < DNS_CONNECTIONS; i++)
         if (dns.connections[i] >= 0)
             close(dns.connections[i]);
+    atomic_store(&dns.connected, 0);
     while (dns.late) {
         struct dns_late *late = dns.late;
 
@@ -519,6 +526,17 @@ static inline void dns_stop(void)
         unlink(path);
     }
     rmdir(dns.folder);
+}
+
+/* Until the server has seen its clients' connections end: for who counts descriptors. */
+static inline void dns_await_end_of_connections(void)
+{
+    struct pollfd waiting[DNS_SERVERS];
+
+    for (int i = 0; i < DNS_SERVERS; i++)
+        waiting[i] = (struct pollfd){dns.tcp[i], POLLIN, 0};
+    while (poll(waiting, DNS_SERVERS, 0) > 0 || atomic_load(&dns.connected))
+        sched_yield();
 }
 
 /* How often a rule, by its number in the table, was used. */

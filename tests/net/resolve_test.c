@@ -72,10 +72,16 @@ static const char searching[] =
 
 #define RESOLVING(name, resolv_conf, hosts)                                                        \
     static int body_##name(void *unused_);                                                         \
+    static int run_##name(void *unused_)                                                           \
+    {                                                                                              \
+        int result_ = body_##name(unused_);                                                        \
+        dns_await_end_of_connections();                                                            \
+        return result_;                                                                            \
+    }                                                                                              \
     Test(resolve, name)                                                                            \
     {                                                                                              \
         dns_start(rules, resolv_conf, hosts);                                                      \
-        run_on_each(body_##name);                                                                  \
+        run_on_each(run_##name);                                                                   \
         dns_stop();                                                                                \
     }                                                                                              \
     static int body_##name(__attribute__((unused)) void *unused_)
