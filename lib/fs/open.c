@@ -87,12 +87,13 @@ static int watch_opens(int fd)
 /* Until somebody has opened it, or so. 0, or why not to go on. */
 static int await_open(const char *call, int notify)
 {
+    struct operation operation = {0};
     char events[512];
     int result;
 
     if (notify < 0)
         return gyre_sleep(look_again);
-    result = gyre_file_poll(call, notify, POLLIN);
+    result = gyre_file_poll(&operation, call, notify, POLLIN);
     if (result < 0)
         return result;
     while (read(notify, events, sizeof events) > 0)

@@ -41,12 +41,20 @@ int gyre_file_plain(const char *call, struct plain_call *plain)
     return gyre_blocking(call_plain, plain);
 }
 
+int gyre_file_repeat(struct operation *operation, const char *call, int fd,
+                     const struct io_uring_sqe *entry, struct plain_call *plain)
+{
+    if (unlikely(!gyre_ring_supports(entry->opcode)))
+        return gyre_operation_lost(operation, fd) ? -EBADF : gyre_file_plain(call, plain);
+    return gyre_operation_repeat(operation, call, fd, 0, copy_entry, entry);
+}
+
 int gyre_file_run(const char *call, int fd, const struct io_uring_sqe *entry,
                   struct plain_call *plain)
 {
-    if (unlikely(!gyre_ring_supports(entry->opcode)))
-        return gyre_file_plain(call, plain);
-    return gyre_operation_run(call, fd, 0, copy_entry, entry);
+    struct operation operation = {0};
+
+    return gyre_file_repeat(&operation, call, fd, entry, plain);
 }
 
 struct awaited {
@@ -61,9 +69,9 @@ static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
     io_uring_prep_poll_add(sqe, awaited->fd, awaited->events);
 }
 
-int gyre_file_poll(const char *call, int fd, unsigned events)
+int gyre_file_poll(struct operation *operation, const char *call, int fd, unsigned events)
 {
     struct awaited awaited = {fd, events};
 
-    return gyre_operation_run(call, fd, 0, prepare_poll, &awaited);
+    return gyre_operation_repeat(operation, call, fd, 0, prepare_poll, &awaited);
 }

@@ -10,7 +10,6 @@
  */
 #include "fs/read_at.h"
 #include "fs/run.h"
-#include "io/descriptor.h"
 #include "io/transfer.h"
 #include "ring/tsan.h"
 
@@ -43,28 +42,6 @@ struct sending {
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
-}
-
-static void bind_to(struct operation *operation, int fd)
-{
-    struct descriptor *descriptor = gyre_descriptor_get(fd);
-
-    if (!descriptor)
-        return;
-    operation->bound = true;
-    /* Acquire: pairs with the last store of gyre_close. */
-    operation->closings =
-        descriptor_closings(atomic_load_explicit(&descriptor->users, memory_order_acquire));
-}
-
-/* Whether the number still means that file; it may be another's after waiting for something else.
- */
-static bool is_bound(const struct operation *operation, int fd)
-{
-    struct operation now = {0};
-
-    bind_to(&now, fd);
-    return now.closings == operation->closings;
 }
 
 /* --- at once ---------------------------------------------------------------------------------- */
@@ -160,19 +137,20 @@ static size_t room_in(int fd)
 /* What the pipe holds. Returns > 0 or -errno. */
 static ssize_t drain(struct sending *sending, int pipe, size_t size)
 {
+    struct operation ours = {0}, *const operations[2] = {&ours, &sending->to};
+
     while (size) {
         size_t room = room_in(sending->out);
         ssize_t n;
 
-        if (!is_bound(&sending->to, sending->out))
-            return -EBADF;
         if (room < ROOM_LEAST) {
-            n = gyre_file_poll(call, sending->out, POLLOUT);
+            n = gyre_file_poll(&sending->to, call, sending->out, POLLOUT);
             if (n < 0)
                 return n;
             room = room_in(sending->out) | 4096; /* a page at least, for it says that it has room */
         }
-        n = gyre_splice(pipe, NULL, sending->out, NULL, least(size, room), 0);
+        n = gyre_file_splice(operations, call, pipe, NULL, sending->out, NULL, least(size, room),
+                             0);
         if (n <= 0)
             return n ? n : -EIO;
         size -= (size_t)n;
@@ -184,6 +162,7 @@ static ssize_t drain(struct sending *sending, int pipe, size_t size)
 /* As send_chunks; -EINVAL: the file can't be spliced, or nothing was tried. */
 static ssize_t send_by_pipe(struct sending *sending)
 {
+    struct operation ours = {0}, *const operations[2] = {&sending->from, &ours};
     int pipe[2], size;
     ssize_t n;
 
@@ -195,12 +174,8 @@ static ssize_t send_by_pipe(struct sending *sending)
     while (n > 0 && sending->done < sending->size) {
         off_t offset = sending->offset + (off_t)sending->done;
 
-        if (!is_bound(&sending->from, sending->in)) {
-            n = -EBADF;
-            break;
-        }
-        n = gyre_splice(sending->in, &offset, pipe[1], NULL,
-                        least(sending->size - sending->done, (size_t)size), 0);
+        n = gyre_file_splice(operations, call, sending->in, &offset, pipe[1], NULL,
+                             least(sending->size - sending->done, (size_t)size), 0);
         if (n > 0)
             n = drain(sending, pipe[0], (size_t)n);
     }
@@ -215,8 +190,8 @@ ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *do
     ssize_t result = -EINVAL;
 
     coro_required(call);
-    bind_to(&sending.to, out);
-    bind_to(&sending.from, in);
+    gyre_operation_bind(&sending.to, out);
+    gyre_operation_bind(&sending.from, in);
     if (offset >= 0 && size >= SPLICE_LEAST && is_tcp(out))
         result = send_by_pipe(&sending);
     if (result == -EINVAL)

@@ -11,7 +11,7 @@
 #include <poll.h>
 
 /* 0: both sides can go on. */
-static int await_sides(const char *call, int in, int out)
+static int await_sides(struct operation *const operations[2], const char *call, int in, int out)
 {
     struct pollfd sides[2] = {{.fd = in, .events = POLLIN}, {.fd = out, .events = POLLOUT}};
     int result = 0;
@@ -19,12 +19,14 @@ static int await_sides(const char *call, int in, int out)
     poll(sides, 2, 0); /* failed, it has marked nothing as ready */
     for (int i = 0; i < 2 && result >= 0; i++)
         if (!sides[i].revents)
-            result = gyre_file_poll(call, sides[i].fd, (unsigned)sides[i].events);
+            result = gyre_file_poll(operations[i], call, sides[i].fd, (unsigned)sides[i].events);
+    if (result >= 0 && gyre_operation_lost(operations[0], in)) /* while out was waited for */
+        return -EBADF;
     return result < 0 ? result : 0;
 }
 
-static ssize_t move(const char *call, int in, int out, unsigned flags,
-                    const struct io_uring_sqe *entry, struct plain_call *plain)
+static ssize_t move(struct operation *const operations[2], const char *call, int in, int out,
+                    unsigned flags, const struct io_uring_sqe *entry, struct plain_call *plain)
 {
     int result;
 
@@ -32,9 +34,9 @@ static ssize_t move(const char *call, int in, int out, unsigned flags,
     if (in < 0 || out < 0)
         return -EBADF;
     do {
-        result = flags & SPLICE_F_NONBLOCK ? 0 : await_sides(call, in, out);
+        result = flags & SPLICE_F_NONBLOCK ? 0 : await_sides(operations, call, in, out);
         if (!result)
-            result = gyre_file_run(call, out, entry, plain);
+            result = gyre_file_repeat(operations[1], call, out, entry, plain);
     } while (result == -EAGAIN && !(flags & SPLICE_F_NONBLOCK));
     return result;
 }
@@ -47,10 +49,9 @@ static unsigned clamp_size(size_t size)
     return size < LARGEST ? (unsigned)size : LARGEST;
 }
 
-ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
-                    unsigned flags)
+ssize_t gyre_file_splice(struct operation *const operations[2], const char *call, int in,
+                         off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
 {
-    static const char call[] = "gyre_splice";
     struct io_uring_sqe entry = {0};
     loff_t from = in_offset ? *in_offset : -1, to = out_offset ? *out_offset : -1;
     struct plain_call *plain =
@@ -64,7 +65,7 @@ ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t
         return -EINVAL; /* the ring would take it for the position */
     }
     io_uring_prep_splice(&entry, in, from, out, to, clamp_size(size), flags | SPLICE_F_NONBLOCK);
-    n = move(call, in, out, flags, &entry, plain);
+    n = move(operations, call, in, out, flags, &entry, plain);
     if (n > 0 && in_offset)
         *in_offset = in_first + n;
     if (n > 0 && out_offset)
@@ -72,12 +73,25 @@ ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t
     return n;
 }
 
+ssize_t gyre_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
+                    unsigned flags)
+{
+    struct operation sides[2] = {{0}}, *const operations[2] = {&sides[0], &sides[1]};
+
+    gyre_operation_bind(&sides[0], in);
+    gyre_operation_bind(&sides[1], out);
+    return gyre_file_splice(operations, "gyre_splice", in, in_offset, out, out_offset, size, flags);
+}
+
 ssize_t gyre_tee(int in, int out, size_t size, unsigned flags)
 {
+    struct operation sides[2] = {{0}}, *const operations[2] = {&sides[0], &sides[1]};
     struct io_uring_sqe entry = {0};
 
     io_uring_prep_tee(&entry, in, out, clamp_size(size), flags | SPLICE_F_NONBLOCK);
-    return move("gyre_tee", in, out, flags, &entry,
+    gyre_operation_bind(&sides[0], in);
+    gyre_operation_bind(&sides[1], out);
+    return move(operations, "gyre_tee", in, out, flags, &entry,
                 PLAIN(SYS_tee, in, out, clamp_size(size), flags | SPLICE_F_NONBLOCK));
 }
 

@@ -3,7 +3,6 @@
  * polls first. A counter that somebody else made blocking is read by the ring, not by the thread.
  */
 #include "io/operation.h"
-#include "io/poll.h"
 #include "ring/tsan.h"
 
 #include <gyre/poll.h>
@@ -53,19 +52,28 @@ static void prepare(struct io_uring_sqe *sqe, const void *argument)
     io_uring_prep_read(sqe, request->fd, request->value, sizeof *request->value, (uint64_t)-1);
 }
 
+static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
+{
+    const struct request *request = argument;
+
+    io_uring_prep_poll_add(sqe, request->fd, POLLIN);
+}
+
 int gyre_event_take(int fd, uint64_t *value)
 {
+    static const char call[] = "gyre_event_take";
+    struct operation operation = {0};
     uint64_t taken;
     struct request request = {fd, &taken};
     int result;
 
-    coro_required("gyre_event_take");
+    coro_required(call);
     if (fd < 0)
         return -EBADF;
     do {
-        result = gyre_poll_wait("gyre_event_take", fd, POLLIN, fd);
+        result = gyre_operation_repeat(&operation, call, fd, 0, prepare_poll, &request);
         if (result > 0)
-            result = gyre_operation_run("gyre_event_take", fd, 0, prepare, &request);
+            result = gyre_operation_repeat(&operation, call, fd, 0, prepare, &request);
     } while (result == -EAGAIN); /* another one was faster */
     if (result < 0)
         return result;

@@ -61,17 +61,27 @@ static void prepare(struct io_uring_sqe *sqe, const void *argument)
                        (uint64_t)-1);
 }
 
+static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
+{
+    const struct gyre_inotify *inotify = argument;
+
+    io_uring_prep_poll_add(sqe, inotify->fd, POLLIN);
+}
+
 static int fill(struct gyre_inotify *inotify)
 {
+    static const char call[] = "gyre_inotify_next";
+    struct operation operation = {0};
+    const int fd = inotify->fd;
     int result;
 
-    if (inotify->fd < 0)
+    if (fd < 0)
         return -EBADF;
     do {
-        result = gyre_operation_run("gyre_inotify_next", inotify->fd, 0, prepare, inotify);
+        result = gyre_operation_repeat(&operation, call, fd, 0, prepare, inotify);
         if (result == -EAGAIN) { /* the program's own, and non-blocking */
-            result = gyre_wait_readable(inotify->fd);
-            if (!result)
+            result = gyre_operation_repeat(&operation, call, fd, 0, prepare_poll, inotify);
+            if (result > 0)
                 result = -EAGAIN;
         }
     } while (result == -EAGAIN);

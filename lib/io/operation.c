@@ -367,18 +367,47 @@ bool gyre_operation_copied(const struct operation *operation)
     return operation->self->operation.copied;
 }
 
+int gyre_operation_repeat(struct operation *operation, const char *call, int fd, unsigned flags,
+                          prepare_fn prepare, const void *argument)
+{
+    int result;
+
+    do {
+        result = gyre_operation_begin(operation, call, fd == AT_FDCWD ? -1 : fd, flags);
+        if (unlikely(result))
+            return result;
+        prepare(operation->sqe, argument);
+        result = gyre_operation_wait(operation);
+    } while (unlikely(result == OPERATION_AGAIN));
+    return result;
+}
+
 int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prepare,
                        const void *argument)
 {
     struct operation operation = {0};
-    int result;
 
-    do {
-        result = gyre_operation_begin(&operation, call, fd == AT_FDCWD ? -1 : fd, flags);
-        if (unlikely(result))
-            return result;
-        prepare(operation.sqe, argument);
-        result = gyre_operation_wait(&operation);
-    } while (unlikely(result == OPERATION_AGAIN));
-    return result;
+    return gyre_operation_repeat(&operation, call, fd, flags, prepare, argument);
+}
+
+void gyre_operation_bind(struct operation *operation, int fd)
+{
+    struct descriptor *descriptor = fd >= 0 ? gyre_descriptor_get(fd) : NULL;
+
+    if (!descriptor)
+        return;
+    operation->bound = true;
+    /* Acquire: pairs with the last store of gyre_close. */
+    operation->closings =
+        descriptor_closings(atomic_load_explicit(&descriptor->users, memory_order_acquire));
+}
+
+bool gyre_operation_lost(const struct operation *operation, int fd)
+{
+    struct descriptor *descriptor = operation->bound ? gyre_descriptor_get(fd) : NULL;
+
+    /* Acquire: pairs with the last store of gyre_close. */
+    return descriptor &&
+           operation->closings !=
+               descriptor_closings(atomic_load_explicit(&descriptor->users, memory_order_acquire));
 }

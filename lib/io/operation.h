@@ -85,6 +85,13 @@ bool gyre_operation_copied(const struct operation *operation);
 typedef void (*prepare_fn)(struct io_uring_sqe *sqe, const void *argument);
 int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prepare,
                        const void *argument);
+/* The same for a call that takes several: operation, zeroed at first, binds them to one file. */
+int gyre_operation_repeat(struct operation *operation, const char *call, int fd, unsigned flags,
+                          prepare_fn prepare, const void *argument);
+/* Binds it before the first, to the file that fd is now; nothing where there is none. */
+void gyre_operation_bind(struct operation *operation, int fd);
+/* Whether the file it is bound to has been closed by gyre_close; the number may be another's. */
+bool gyre_operation_lost(const struct operation *operation, int fd);
 
 /* Ends what coro does in a revocable operation, from now on, with error (< 0). Any thread. */
 void gyre_operation_revoke(struct gyre_coro *coro, int error);

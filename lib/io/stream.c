@@ -58,24 +58,14 @@ int gyre_stream_open(struct gyre_stream **stream, int fd, const struct gyre_stre
     return 0;
 }
 
-/* Somebody has closed the file with gyre_close: the number is another's, if anybody's. */
-static bool lost(int fd, const struct operation *operation)
-{
-    struct descriptor *descriptor = operation->bound ? gyre_descriptor_get(fd) : NULL;
-
-    /* Acquire: pairs with the last store of gyre_close. */
-    return descriptor &&
-           operation->closings !=
-               descriptor_closings(atomic_load_explicit(&descriptor->users, memory_order_acquire));
-}
-
 static int close_descriptor(const struct gyre_stream *stream)
 {
     int fd = stream->fd;
 
     if (stream->keep_fd)
         return 0;
-    if (lost(fd, &stream->read.operation) || lost(fd, &stream->write.operation))
+    if (gyre_operation_lost(&stream->read.operation, fd) ||
+        gyre_operation_lost(&stream->write.operation, fd))
         return -EBADF;
     return gyre_close(fd);
 }

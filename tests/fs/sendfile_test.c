@@ -282,3 +282,82 @@ INSIDE(sendfile, many_peers_that_do_not_read_hold_nobody_up)
     remove_place(&place);
     return 0;
 }
+
+/* --- a number that is reused meanwhile ---------------------------------------------------------
+ */
+
+struct reused {
+    int out, in, peer;
+    atomic_bool begun;
+};
+
+static int send_until_closed(void *argument)
+{
+    struct reused *reused = argument;
+    int out = reused->out;
+    ssize_t n;
+
+    n = gyre_sendfile_all(out, reused->in, 0, SIZE, NULL);
+    EXPECT(n == SIZE || n == -EBADF || n == -EPIPE || n == -ECONNRESET);
+    return 0;
+}
+
+static int read_to_the_end(void *argument)
+{
+    struct reused *reused = argument;
+    char nothing[4096];
+
+    while (gyre_read(reused->peer, nothing, sizeof nothing) > 0)
+        atomic_store(&reused->begun, true);
+    return 0;
+}
+
+/* The connection is closed, and its number becomes another's, who must get nothing of the file. */
+static void close_and_reuse(int kind, int in, int64_t after)
+{
+    struct reused reused = {.in = in};
+    gyre_handle sender, reader;
+    int fds[2], others[2], taken = -1;
+
+    make_pair(kind, fds);
+    reused.out = fds[1];
+    reused.peer = fds[0];
+    EXPECT_EQ(gyre_spawn(&reader, read_to_the_end, &reused), 0);
+    EXPECT_EQ(gyre_spawn(&sender, send_until_closed, &reused), 0);
+    while (!atomic_load(&reused.begun))
+        gyre_yield();
+    gyre_sleep(after);
+    EXPECT_EQ(gyre_close(fds[1]), 0);
+    make_stream_pair(others);
+    for (int i = 0; i < 2; i++)
+        if (others[i] == fds[1])
+            taken = others[!i];
+    result_of(sender);
+    result_of(reader);
+    if (taken >= 0) {
+        char byte;
+
+        EXPECT_EQ(recv(taken, &byte, 1, MSG_DONTWAIT), -1);
+    }
+    gyre_close(others[0]);
+    gyre_close(others[1]);
+    gyre_close(fds[0]);
+}
+
+INSIDE(sendfile, goes_to_one_connection_only)
+{
+    struct place place;
+    char *data = malloc(SIZE);
+    int in;
+
+    make_place(&place);
+    in = make_pattern(&place, data);
+    for (int i = 0; i < 50; i++) {
+        close_and_reuse(0, in, i % 10 * 20 * GYRE_MICROSECOND);
+        close_and_reuse(2, in, i % 10 * 20 * GYRE_MICROSECOND);
+    }
+    EXPECT_EQ(gyre_close(in), 0);
+    free(data);
+    remove_place(&place);
+    return 0;
+}
