@@ -4,7 +4,7 @@
  * are in flight on it.
  *
  * After a close(2) behind gyre's back the entry is stale: that costs a superfluous message at most,
- * and the kind is corrected by the kernel's own answer.
+ * and the kind is corrected by the kernel's own answer, but for a socket that follows another one.
  *
  * Counting in flight takes no atomic read-modify-write: `submitted` is written by the owner of the
  * ring, `completed` by whoever holds its reap lock.
@@ -36,6 +36,8 @@ enum descriptor_kind {
     KIND_UNKNOWN,
     KIND_OTHER, /* no socket */
     KIND_FILE,  /* no socket either, and has a position */
+    KIND_SOCKET,
+    KIND_UNIX_DATAGRAM, /* a socket: unix_datagram.h */
 };
 
 /* An object with a receive of its own on the descriptor. */

@@ -9,6 +9,7 @@
  */
 #include "io/transfer.h"
 
+#include "io/unix_datagram.h"
 #include "ring/tsan.h"
 
 #include <gyre/io.h>
@@ -22,8 +23,12 @@
 
 static bool may_be_socket(const struct operation *operation)
 {
-    return !operation->descriptor ||
-           atomic_load_explicit(&operation->descriptor->kind, memory_order_relaxed) == KIND_UNKNOWN;
+    unsigned kind;
+
+    if (!operation->descriptor)
+        return true;
+    kind = atomic_load_explicit(&operation->descriptor->kind, memory_order_relaxed);
+    return kind != KIND_OTHER && kind != KIND_FILE;
 }
 
 /* Reading nothing returns at once with read(2), but waits for data with recv(2). */
@@ -128,6 +133,16 @@ static void prepare(struct operation *operation, bool socket, int fd,
     }
 }
 
+static ssize_t send_unix_datagram(const char *call, struct operation *operation, int fd,
+                                  const struct transfer *transfer)
+{
+    struct iovec piece = {transfer->buffer, transfer->size};
+    const struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+
+    return gyre_unix_datagram_send(
+        call, operation, fd, transfer->kind == TRANSFER_WRITE ? &message : transfer->message, 0);
+}
+
 ssize_t gyre_transfer(const char *call, struct operation *operation, int fd,
                       const struct transfer *transfer)
 {
@@ -137,6 +152,9 @@ ssize_t gyre_transfer(const char *call, struct operation *operation, int fd,
         coro_required(call);
         return -EBADF;
     }
+    if ((transfer->kind == TRANSFER_WRITE || transfer->kind == TRANSFER_WRITEV) &&
+        unlikely(is_unix_datagram(fd)))
+        return send_unix_datagram(call, operation, fd, transfer);
     do {
         bool socket;
         off_t position;

@@ -21,6 +21,7 @@
 #include "net/message.h"
 
 #include "io/transfer.h"
+#include "io/unix_datagram.h"
 #include "ring/tsan.h"
 
 #include <errno.h>
@@ -98,6 +99,8 @@ ssize_t gyre_message_send(const char *call, struct operation *operation, int fd,
         return flags & MSG_DONTWAIT ? send_now(fd, message, flags)
                                     : send_to_unix(call, operation, fd, message, flags);
     }
+    if (is_unix_datagram(fd))
+        return gyre_unix_datagram_send(call, operation, fd, message, flags);
     do {
         result = gyre_operation_begin(operation, call, fd, 0);
         if (result)
@@ -153,7 +156,7 @@ ssize_t gyre_sendto(int fd, const void *buffer, size_t size, int flags,
         return -EINVAL;
     }
     if (fd >= 0 && !(flags & MSG_DONTWAIT) && gyre_ring_supports(IORING_OP_SENDMSG_ZC) &&
-        !names_unix(message.msg_name, message.msg_namelen))
+        !names_unix(message.msg_name, message.msg_namelen) && !is_unix_datagram(fd))
         return send_to(fd, buffer, piece.iov_len, flags, to);
     return gyre_message_send("gyre_sendto", &operation, fd, &message, flags);
 }

@@ -1,5 +1,6 @@
 /* What belongs to any connected socket: options, addresses, half-close, recv and send. */
 #include "io/transfer.h"
+#include "io/unix_datagram.h"
 #include "net/address.h"
 #include "ring/tsan.h"
 
@@ -122,6 +123,12 @@ static ssize_t transfer(bool receive, int fd, void *buffer, size_t size, int fla
     if (flags & MSG_DONTWAIT) {
         result = coro_error(self);
         return result ? result : transfer_now(receive, fd, buffer, size, flags);
+    }
+    if (!receive && is_unix_datagram(fd)) {
+        struct iovec piece = {buffer, size};
+        const struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+
+        return gyre_unix_datagram_send(call, &operation, fd, &message, flags);
     }
     do {
         result = gyre_operation_begin(&operation, call, fd, 0);

@@ -626,3 +626,93 @@ INSIDE(credentials, errors)
     close_both(pipes);
     return 0;
 }
+
+/* --- many senders and a queue that is full ------------------------------------------------------
+ */
+
+enum { SENDERS = 3, MESSAGES = 300 };
+
+static atomic_int sent_whole;
+
+static int send_many(void *arg)
+{
+    const int kind = *(int *)arg;
+    int fd = gyre_unix_dial(in_folder("s"), SOCK_DGRAM);
+    struct iovec piece = {(void *)"hello", 5};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+
+    EXPECT(fd >= 0);
+    for (int i = 0; i < MESSAGES; i++) {
+        ssize_t n = 0;
+
+        switch ((kind + i) % 5) {
+        case 0:
+            n = gyre_send(fd, "hello", 5, 0);
+            break;
+        case 1:
+            n = gyre_write(fd, "hello", 5);
+            break;
+        case 2:
+            n = gyre_sendmsg(fd, &message, 0);
+            break;
+        case 3:
+            n = gyre_sendto(fd, "hello", 5, 0, NULL);
+            break;
+        case 4:
+            n = gyre_writev(fd, &piece, 1);
+            break;
+        }
+        EXPECT_EQ(n, 5);
+        atomic_fetch_add(&sent_whole, n == 5);
+    }
+    EXPECT_EQ(gyre_close(fd), 0);
+    return 0;
+}
+
+INSIDE(unix_socket, datagrams_to_a_full_queue_arrive_whole)
+{
+    GYRE_NURSERY(senders);
+    char buffer[16];
+    int receiver;
+
+    make_folder();
+    receiver = gyre_unix_bind(in_folder("s"), 0600);
+    EXPECT(receiver >= 0);
+    atomic_store(&sent_whole, 0);
+    for (int i = 0; i < SENDERS; i++)
+        EXPECT_EQ(gyre_group_go_copy(&senders, send_many, &i, sizeof i), 0);
+    for (int i = 0; i < SENDERS * MESSAGES; i++)
+        EXPECT_EQ(gyre_recv(receiver, buffer, sizeof buffer, 0), 5);
+    EXPECT_EQ(gyre_group_wait(&senders), 0);
+    EXPECT_EQ(atomic_load(&sent_whole), SENDERS * MESSAGES);
+    EXPECT_EQ(gyre_close(receiver), 0);
+    EXPECT_EQ(unlink(in_folder("s")), 0);
+    remove_folder();
+    return 0;
+}
+
+INSIDE(unix_socket, a_send_that_waits_for_room_is_cancelled)
+{
+    int receiver, fd, count = 0;
+    ssize_t n = 5;
+    char buffer[16];
+
+    make_folder();
+    receiver = gyre_unix_bind(in_folder("s"), 0600);
+    fd = gyre_unix_dial(in_folder("s"), SOCK_DGRAM);
+
+    {
+        GYRE_TIMEOUT(20 * GYRE_MILLISECOND);
+        while ((n = gyre_send(fd, "hello", 5, 0)) == 5)
+            count++;
+    }
+    EXPECT_EQ(n, -ETIMEDOUT);
+    for (int i = 0; i < count; i++)
+        EXPECT_EQ(gyre_recv(receiver, buffer, sizeof buffer, 0), 5);
+    EXPECT_EQ(gyre_recv(receiver, buffer, sizeof buffer, MSG_DONTWAIT), -EAGAIN);
+    EXPECT_EQ(gyre_close(fd), 0);
+    EXPECT_EQ(gyre_close(receiver), 0);
+    EXPECT_EQ(unlink(in_folder("s")), 0);
+    remove_folder();
+    return 0;
+}
