@@ -157,6 +157,39 @@ GYRE_API int gyre_pipe(int fds[2]);
  */
 GYRE_API ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *done);
 
+/*
+ * Passes bytes on from a connection or pipe to another, as a proxy does, by whichever way was
+ * measured best: small pieces through a buffer; in bulk by splicing, without copying, between TCP
+ * connections and pipes (not through TLS in the kernel; what else can be read or written is copied
+ * in larger pieces). Neither a slow reader nor a slow writer holds a thread. While it splices a
+ * relay has a pipe, two descriptors, where neither side is one, and the connections have the
+ * shortest SO_RCVTIMEO and SO_SNDTIMEO there are, which concern nobody but plain system calls.
+ *
+ * A relay goes one way, for the files that the numbers mean at open; it does not own them, and
+ * shuts nothing down at the end. One coroutine at a time uses it. open returns 0, -EBADF, -ENOMEM,
+ * or why the context has ended; close parks only while somebody else closes a side, is not
+ * cancelled, and gives up what is held. Close the relay before its descriptors. NULL is fine.
+ */
+struct gyre_relay;
+GYRE_API int gyre_relay_open(struct gyre_relay **relay, int from, int to);
+GYRE_API void gyre_relay_close(struct gyre_relay *relay);
+/*
+ * A step: delivers what is held, else takes some and delivers it; up to limit bytes (0: -EINVAL) of
+ * both. Parks. Returns how many were delivered, 0 at the end of from, or -errno: of read(2) or
+ * write(2) (sockets without SIGPIPE), or the context's. Nothing is lost by an error: what was taken
+ * and not delivered is held, and the next step goes on with it, after a deadline for instance.
+ */
+GYRE_API ssize_t gyre_relay_next(struct gyre_relay *relay, size_t limit);
+/* How many bytes were taken from the one side and not yet delivered to the other. Never parks. */
+GYRE_API size_t gyre_relay_held(const struct gyre_relay *relay);
+
+/*
+ * All at once: steps until the end of from, an error, or limit bytes (SIZE_MAX: the end). Returns
+ * how many, or -errno with *done (may be NULL) delivered; some that were taken besides may be
+ * lost then. Go: io.Copy, io.CopyN between two TCPConns.
+ */
+GYRE_API ssize_t gyre_relay_all(int from, int to, size_t limit, size_t *done);
+
 /* --- whole files ------------------------------------------------------------------------------ */
 
 /* The content of a file: *data is malloc'd with a NUL behind it, *size may be NULL; free it. More

@@ -12,8 +12,8 @@ static void copy_entry(struct io_uring_sqe *sqe, const void *entry)
     *sqe = *(const struct io_uring_sqe *)entry;
 }
 
-/* On a helper: only a splice to a socket could raise SIGPIPE, and no call of gyre's does. */
-static int call_plain(void *argument)
+/* Only a splice could raise SIGPIPE, and no call of gyre's does. */
+int gyre_file_now(void *argument)
 {
     const struct timespec now = {0};
     const struct plain_call *plain = argument;
@@ -38,7 +38,7 @@ static int call_plain(void *argument)
 int gyre_file_plain(const char *call, struct plain_call *plain)
 {
     coro_required(call);
-    return gyre_blocking(call_plain, plain);
+    return gyre_blocking(gyre_file_now, plain);
 }
 
 int gyre_file_repeat(struct operation *operation, const char *call, int fd,

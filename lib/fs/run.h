@@ -44,5 +44,7 @@ int gyre_file_poll(struct operation *operation, const char *call, int fd, unsign
 /* gyre_splice; in and out are bound as above. */
 ssize_t gyre_file_splice(struct operation *const operations[2], const char *call, int in,
                          off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags);
+/* On this thread, for what can't block: without SIGPIPE. A struct plain_call. */
+int gyre_file_now(void *plain);
 
 #endif

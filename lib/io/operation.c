@@ -268,10 +268,11 @@ static int use_descriptor(struct operation *operation, int fd, struct descriptor
     return 0;
 }
 
-int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags)
+/* What begin and admit have in common. */
+static inline int admit(struct operation *operation, const char *call, int fd, unsigned flags,
+                        struct descriptor_counts **counts)
 {
     struct gyre_coro *self = coro_required(call);
-    struct descriptor_counts *counts = NULL;
     int error;
 
     operation->self = self;
@@ -290,20 +291,37 @@ int gyre_operation_begin(struct operation *operation, const char *call, int fd, 
     }
     if (unlikely(fd < -1))
         return -EBADF;
-    while (fd >= 0 && unlikely(error = use_descriptor(operation, fd, &counts))) {
+    while (fd >= 0 && unlikely(error = use_descriptor(operation, fd, counts))) {
         if (error != OPERATION_AGAIN)
             return error;
         gyre_descriptor_await_release(operation->descriptor);
         operation->worker = worker_current();
     }
+    return 0;
+}
+
+int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags)
+{
+    struct descriptor_counts *counts = NULL;
+    int error = admit(operation, call, fd, flags, &counts);
+
+    if (unlikely(error))
+        return error;
     operation->sqe = gyre_operation_entry(operation->worker);
     if (unlikely(!operation->sqe))
         return -ENOMEM;
     /* A closer that saw the bit asks this worker, which can't answer before the next park. */
     if (counts)
         increment(&counts->submitted);
-    self->operation.fd = fd;
+    operation->self->operation.fd = fd;
     return 0;
+}
+
+int gyre_operation_admit(struct operation *operation, const char *call, int fd, unsigned flags)
+{
+    struct descriptor_counts *counts;
+
+    return admit(operation, call, fd, flags, &counts);
 }
 
 static void commit_operation(struct worker *worker, struct gyre_coro *self, void *argument)

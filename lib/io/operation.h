@@ -72,6 +72,12 @@ struct operation {
 int gyre_operation_begin(struct operation *operation, const char *call, int fd, unsigned flags);
 int gyre_operation_wait(struct operation *operation);
 
+/*
+ * As begin, for a plain system call that can't block: from here to the next park fd stays the same
+ * file, for a closer that saw this worker among its users asks it first. Nothing is in flight.
+ */
+int gyre_operation_admit(struct operation *operation, const char *call, int fd, unsigned flags);
+
 /* Of the operation that was last waited for: whether its connection was reset; whether the kernel
  * says that it copied. */
 bool gyre_operation_was_reset(const struct operation *operation);
