@@ -56,8 +56,8 @@ static void complain(const char *path, int error)
 
 static void add(struct file *file, const char *text, size_t size)
 {
-    if (file->result_size + size > file->result_room) {
-        size_t room = 2 * (file->result_size + size);
+    if (!file->result || file->result_size + size > file->result_room) {
+        size_t room = 2 * (file->result_size + size) + 1;
         char *larger = realloc(file->result, room);
 
         if (!larger) {

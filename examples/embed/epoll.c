@@ -188,7 +188,9 @@ int main(int argc, char **argv)
     run_loop();
     close(listener);
     error = gyre_stop(runtime);
-    while (clients)
-        end_client(clients);
+    for (struct client *client = clients, *next; client; client = next) {
+        next = client->next;
+        end_client(client);
+    }
     return error < 0;
 }

@@ -43,7 +43,8 @@ enum { SIGNALS = 64, ROOM = 16, BATCH = 16 };
 
 struct gyre_signal_watch {
     struct list link;
-    uint64_t signals; /* bit n - 1: signal n */
+    struct gyre_signal_watch *next; /* among those whose contexts are to be ended */
+    uint64_t signals;               /* bit n - 1: signal n */
     bool on;
     gyre_signals channel;
     /* Or, with a context, it is to be cancelled. */
@@ -237,7 +238,7 @@ static bool take_out(struct gyre_signal_watch *watch)
 }
 
 /* What ends a context goes to ended: that is done without the lock. */
-static void hand_out(const struct gyre_signal *signal, struct list *ended)
+static void hand_out(const struct gyre_signal *signal, struct gyre_signal_watch **ended)
 {
     struct list *item = hub.watches.next;
 
@@ -251,12 +252,13 @@ static void hand_out(const struct gyre_signal *signal, struct list *ended)
             gyre_signals_try_send(watch->channel.sender, *signal);
         } else {
             take_out(watch);
-            list_append(ended, &watch->link);
+            watch->next = *ended;
+            *ended = watch;
         }
     }
 }
 
-static bool hand_out_handled(struct list *ended)
+static bool hand_out_handled(struct gyre_signal_watch **ended)
 {
     struct gyre_signal signals[BATCH];
     ssize_t size = read(hub.handled.fd, signals, sizeof signals);
@@ -266,7 +268,7 @@ static bool hand_out_handled(struct list *ended)
     return size == sizeof signals;
 }
 
-static bool hand_out_blocked(struct list *ended)
+static bool hand_out_blocked(struct gyre_signal_watch **ended)
 {
     struct signalfd_siginfo infos[BATCH];
     ssize_t size = read(hub.blocked.fd, infos, sizeof infos);
@@ -293,7 +295,7 @@ static void start_dispatch(void)
 
 static void dispatch(struct timer *unused)
 {
-    struct list ended = {&ended, &ended}, *item;
+    struct gyre_signal_watch *ended = NULL;
     bool more;
 
     (void)unused;
@@ -305,9 +307,10 @@ static void dispatch(struct timer *unused)
     spin_unlock(&hub.lock);
     if (more)
         start_dispatch();
-    while ((item = list_pop(&ended))) {
-        struct gyre_signal_watch *watch = container_of(item, struct gyre_signal_watch, link);
+    while (ended) {
+        struct gyre_signal_watch *watch = ended;
 
+        ended = watch->next;
         gyre_context_end_cause(watch->context, -ECANCELED, -EINTR);
         drop(watch, 1);
     }

@@ -190,12 +190,10 @@ void gyre_stream_deadline_close(struct stream_deadline *deadline)
 
 void gyre_stream_deadline_end(struct stream_deadline *deadline)
 {
-    bool loose;
-
     spin_lock(&deadline->lock);
     deadline->when = 0;
     disarm(deadline);
-    for (int spins = 0; (loose = deadline->loose); spins++) {
+    for (int spins = 0; deadline->loose; spins++) {
         spin_unlock(&deadline->lock);
         if (spins < 100)
             cpu_relax();

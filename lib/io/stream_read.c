@@ -30,7 +30,7 @@ static int enlarge(struct stream_buffer *in, size_t capacity)
 
     if (!memory)
         return -ENOMEM;
-    if (used)
+    if (in->memory)
         memcpy(memory, in->memory + in->begin, used);
     free(in->memory);
     in->memory = memory;

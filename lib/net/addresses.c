@@ -137,13 +137,13 @@ static bool source_of(int fd, const struct gyre_address *to, struct sockaddr_sto
         return false;
     if (getsockname(fd, (struct sockaddr *)source, &length) < 0)
         return false;
-    connect(fd, &nowhere, sizeof nowhere); /* else it would be kept for the next */
+    (void)connect(fd, &nowhere, sizeof nowhere); /* else it would be kept for the next */
     return true;
 }
 
 static void look(struct candidate *candidate, int fd)
 {
-    struct sockaddr_storage source;
+    struct sockaddr_storage source = {0};
     uint8_t to[16], from[16];
     unsigned common;
 

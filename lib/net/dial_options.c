@@ -56,7 +56,7 @@ static int bind_local(int fd, const char *text)
 {
     struct address local;
     const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&local.storage;
-    struct sockaddr_storage mine;
+    struct sockaddr_storage mine = {0};
     socklen_t length = sizeof mine;
     int on = 1, error = gyre_address_parse(text, &local);
 

@@ -48,8 +48,9 @@ struct succession {
 /* Those that mean this process alone. */
 static bool is_ours(const char *entry)
 {
-    static const char *const names[] = {"LISTEN_PID=",     "LISTEN_FDS=",   "LISTEN_FDNAMES=",
-                                        "LISTEN_PIDFDID=", "WATCHDOG_PID=", SERVICE_INHERITED "="};
+    static const char *const names[] = {
+        "LISTEN_PID=",     "LISTEN_FDS=",   "LISTEN_FDNAMES=",
+        "LISTEN_PIDFDID=", "WATCHDOG_PID=", (SERVICE_INHERITED "=")};
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (!strncmp(entry, names[i], strlen(names[i])))
@@ -147,6 +148,8 @@ static int same_arguments(struct succession *succession, const char *path)
 
     if (size < 0)
         return (int)size;
+    if (!succession->command)
+        return -ENOMEM;
     succession->command[size] = 0;
     for (ssize_t i = 0; i < size; i++)
         count += !succession->command[i];

