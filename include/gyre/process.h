@@ -1,5 +1,5 @@
 /*
- * gyre/process.h - starting programs, talking to them, waiting for them; cancellation kills.
+ * gyre/process.h - starting programs, talking to them, waiting for them.
  *
  *     const char *const arguments[] = {"sort", "-n", NULL};
  *     struct gyre_process_options options = GYRE_PROCESS_INIT;
@@ -10,9 +10,9 @@
  *
  * A child gets the affinity and signal mask that gyre_run's caller had, the default action of all
  * signals that are not ignored, of SIGPIPE and SIGCHLD in any case; and of the descriptors only the
- * three of the options and those in `pass`: all that gyre opens is close-on-exec. A struct
- * gyre_process is its owner's memory, to be kept while any call has it. Reference: posix_spawn(3),
- * pidfd_open(2), waitid(2).
+ * three of the options and those in `pass`, whatever others have opened without O_CLOEXEC (where
+ * close_range(2) is forbidden, these too). A struct gyre_process is its owner's memory, to be kept
+ * while any call has it. Reference: posix_spawn(3), pidfd_open(2), waitid(2).
  */
 #ifndef GYRE_PROCESS_H
 #define GYRE_PROCESS_H
@@ -98,8 +98,8 @@ GYRE_API int gyre_process_kill(struct gyre_process *process, int signal);
 GYRE_API int gyre_process_end(struct gyre_process *process, struct gyre_process_status *status);
 
 /* Closes its descriptors. One that was not waited for is killed (SIGKILL) and reaped first (or left
- * alone, where it can't be killed). Parks, is not cancelled. Only from a coroutine; nobody may be in
- * another call on it. Go: none. */
+ * alone, where it can't be killed). Parks, is not cancelled. Only from a coroutine; nobody may be
+ * in another call on it. Go: none. */
 GYRE_API void gyre_process_release(struct gyre_process *process);
 
 /* What a program printed. */

@@ -68,7 +68,7 @@ GYRE_API int gyre_peer_credentials(int fd, struct gyre_credentials *credentials)
  * With each message, checked by the kernel: sets SO_PASSCRED on fd, which should be set from the
  * start (on a listener's descriptor it counts for those accepted): what was sent before has pid 0
  * and the overflow ids (65534). So has a sender in another pid or user namespace. At the end of the
- * stream returns 0, with ids of -1. Descriptors that come along are closed. Parks. Returns the
+ * stream returns 0, with all three -1. Descriptors that come along are closed. Parks. Returns the
  * bytes received or -errno.
  */
 GYRE_API ssize_t gyre_recv_credentials(int fd, void *buffer, size_t size,

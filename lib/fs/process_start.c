@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -83,6 +84,8 @@ IN_CHILD static bool place(struct start *start)
 {
     int *sources = start->sources;
 
+    /* What others have opened without O_CLOEXEC. Where the kernel refuses, it is inherited. */
+    syscall(SYS_close_range, STANDARD, ~0U, CLOSE_RANGE_CLOEXEC);
     for (size_t i = 0; i < start->options->pass_count; i++)
         if (syscall(SYS_fcntl, start->options->pass[i], F_SETFD, 0) < 0)
             return false;

@@ -38,6 +38,14 @@ static bool find_credentials(struct msghdr *message, struct gyre_credentials *cr
     return false;
 }
 
+static bool is_stream(int fd)
+{
+    int type = SOCK_STREAM;
+    socklen_t length = sizeof type;
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type == SOCK_STREAM;
+}
+
 ssize_t gyre_recv_credentials(int fd, void *buffer, size_t size,
                               struct gyre_credentials *credentials)
 {
@@ -61,7 +69,8 @@ ssize_t gyre_recv_credentials(int fd, void *buffer, size_t size,
     if (n < 0)
         return n;
     gyre_close_received(unwanted, gyre_received_descriptors(&message, unwanted));
-    if (!find_credentials(&message, credentials))
-        *credentials = (struct gyre_credentials){0, (uid_t)-1, (gid_t)-1}; /* the stream's end */
+    /* At a stream's end the kernel tells of nobody by zeros, which is root. */
+    if ((!n && is_stream(fd)) || !find_credentials(&message, credentials))
+        *credentials = (struct gyre_credentials){-1, (uid_t)-1, (gid_t)-1};
     return n;
 }

@@ -627,6 +627,30 @@ INSIDE(credentials, errors)
     return 0;
 }
 
+INSIDE(unix_socket, the_end_of_a_stream_is_nobodys)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+
+    for (int i = 0; i < 2; i++) {
+        struct gyre_credentials who = {7, 7, 7};
+        int fds[2], on = 1;
+        char bytes[8];
+
+        EXPECT_EQ(gyre_unix_pair(fds, types[i]), 0);
+        EXPECT_EQ(setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+        EXPECT_EQ(gyre_write(fds[1], "abc", 3), 3);
+        EXPECT_EQ(gyre_close(fds[1]), 0);
+        EXPECT_EQ(gyre_recv_credentials(fds[0], bytes, sizeof bytes, &who), 3);
+        EXPECT_EQ(who.pid, getpid());
+        EXPECT_EQ(gyre_recv_credentials(fds[0], bytes, sizeof bytes, &who), 0);
+        EXPECT_EQ(who.pid, -1);
+        EXPECT_EQ(who.uid, (uid_t)-1);
+        EXPECT_EQ(who.gid, (gid_t)-1);
+        EXPECT_EQ(gyre_close(fds[0]), 0);
+    }
+    return 0;
+}
+
 /* --- many senders and a queue that is full ------------------------------------------------------
  */
 
