@@ -71,9 +71,9 @@ GYRE_API int gyre_feed_open(struct gyre_feed **feed, int fd,
  * Lends the next piece. Returns 1: *piece is filled in, its size may be 0 for a datagram; 0: the
  * stream has ended; -ECANCELED, -ETIMEDOUT; -EBADF (the feed is being closed, or fd was closed
  * before it); what recv(2) gives, once what came before was taken: an error of a stream stays, one
- * of a datagram socket (-ECONNREFUSED) is told once; -EAGAIN where fd is non-blocking and has
- * nothing. Unless it returns 1 nothing is lent, *piece is untouched, and nothing is lost. Several
- * coroutines may wait, to answer datagrams side by side; each piece goes to one. Parks.
+ * of a datagram socket (-ECONNREFUSED) is told once. Unless it returns 1 nothing is lent, *piece is
+ * untouched, and nothing is lost. Several coroutines may wait, to answer datagrams side by side;
+ * each piece goes to one. Parks.
  */
 GYRE_API int gyre_feed_next(struct gyre_feed *feed, struct gyre_piece *piece);
 /*

@@ -9,8 +9,8 @@
  * Common to all: only from a coroutine (elsewhere they panic). Errors besides those of the POSIX
  * call of the same name: -ECANCELED, -ETIMEDOUT (context), -EBADF (also: the descriptor was closed
  * by gyre_close meanwhile), -ENOMEM. No call raises SIGPIPE for a socket: -EPIPE is returned.
- * -EINTR is not. -EAGAIN comes back from a descriptor in non-blocking mode only where the kernel
- * says so; leave descriptors in blocking mode.
+ * -EINTR is not. What can be polled is waited for in non-blocking mode too: the mode makes no
+ * difference to these calls.
  */
 #ifndef GYRE_IO_H
 #define GYRE_IO_H

@@ -130,7 +130,8 @@ struct gyre_dial_options {
 /*
  * As gyre_tcp_dial; returns when the connection stands, and all data is on its way. With options
  * only the first address of a name is tried. Errors besides: -EINVAL (the options; local is not an
- * address, or of the other family), -EADDRNOTAVAIL and -EADDRINUSE (local). Go: net.Dialer.
+ * address), -EAFNOSUPPORT (it is of the other family), -EADDRNOTAVAIL and -EADDRINUSE (local). Go:
+ * net.Dialer.
  */
 GYRE_API int gyre_tcp_dial_options(const char *address, const struct gyre_dial_options *options);
 
