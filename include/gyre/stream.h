@@ -36,11 +36,13 @@ struct gyre_stream_options {
     size_t limit;        /* the most bytes that peek, line (with its end) and until hold; the read
                             buffer is never larger; 0: 64 KiB, or read_buffer where that is more */
     int keep_fd;         /* nonzero: gyre_stream_close leaves the descriptor open */
+    int whole_lines; /* nonzero: at the end line and until leave what has no delimiter yet where it
+                        is and return 0; called again, when a file has grown, they go on */
 };
 
 #define GYRE_STREAM_INIT                                                                           \
     {                                                                                              \
-        sizeof(struct gyre_stream_options), 0, 0, 0, 0                                             \
+        sizeof(struct gyre_stream_options), 0, 0, 0, 0, 0                                          \
     }
 
 /*

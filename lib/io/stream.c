@@ -9,6 +9,9 @@
 #include <limits.h>
 #include <stdlib.h>
 
+/* What version 0.1 had. */
+#define OPTIONS_LEAST (offsetof(struct gyre_stream_options, whole_lines) + sizeof(int))
+
 static int take_options(struct gyre_stream_options *options,
                         const struct gyre_stream_options *asked)
 {
@@ -16,7 +19,7 @@ static int take_options(struct gyre_stream_options *options,
 
     if (!asked)
         asked = &defaults;
-    if (grow_copy(options, sizeof *options, sizeof *options, asked, asked->size))
+    if (grow_copy(options, sizeof *options, OPTIONS_LEAST, asked, asked->size))
         return -EINVAL;
     if (!options->write_buffer)
         options->write_buffer = STREAM_BUFFER;
@@ -49,6 +52,7 @@ int gyre_stream_open(struct gyre_stream **stream, int fd, const struct gyre_stre
     memset(made, 0, sizeof *made);
     made->fd = fd;
     made->keep_fd = taken.keep_fd;
+    made->whole_lines = taken.whole_lines;
     made->limit = taken.limit;
     made->read_size = taken.read_buffer;
     made->write_size = taken.write_buffer;

@@ -32,7 +32,7 @@ struct stream_buffer {
 
 struct gyre_stream {
     int fd;
-    bool keep_fd;
+    bool keep_fd, whole_lines;
     size_t limit, read_size, write_size;
     _Alignas(CACHE_LINE) struct stream_buffer in;
     bool filled; /* the last read took all the room there was */

@@ -184,8 +184,8 @@ ssize_t gyre_stream_skip(struct gyre_stream *stream, size_t size, size_t *done)
 }
 
 /*
- * How long what is buffered is up to and with the delimiter, or all of it at the end of the stream;
- * 0: nothing is left. Each byte is looked at once.
+ * How long what is buffered is up to and with the delimiter, or all of it at the end of the stream,
+ * unless only whole lines count; 0: nothing is left. Each byte is looked at once.
  */
 static inline ssize_t find(struct gyre_stream *stream, const char *call, char delimiter)
 {
@@ -206,7 +206,7 @@ static inline ssize_t find(struct gyre_stream *stream, const char *call, char de
         seen = used;
         n = fill(stream, call);
         if (n <= 0)
-            return n ? n : (ssize_t)used;
+            return n || stream->whole_lines ? n : (ssize_t)used;
     }
 }
 

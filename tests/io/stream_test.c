@@ -116,6 +116,29 @@ INSIDE(stream, a_line_above_the_limit_is_left_and_can_be_skipped)
     return 0;
 }
 
+INSIDE(stream, half_a_line_waits_for_the_rest)
+{
+    struct gyre_stream_options options = GYRE_STREAM_INIT;
+    struct gyre_stream *stream;
+    char name[] = "/tmp/gyre_stream.XXXXXX", *line = NULL;
+    int fd = mkostemp(name, O_CLOEXEC), writer = open(name, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+    EXPECT_EQ(unlink(name), 0);
+    options.whole_lines = 1;
+    EXPECT_EQ(gyre_stream_open(&stream, fd, &options), 0);
+    EXPECT_EQ(write(writer, "one\nhal", 7), 7);
+    expect_line(stream, "one");
+    EXPECT_EQ(gyre_stream_line(stream, &line, NULL), 0);
+    EXPECT_EQ(gyre_stream_line(stream, &line, NULL), 0);
+    EXPECT_EQ(write(writer, "f\nend", 5), 5);
+    expect_line(stream, "half");
+    EXPECT_EQ(gyre_stream_line(stream, &line, NULL), 0);
+    EXPECT_EQ(gyre_stream_buffered(stream), 3);
+    EXPECT_EQ(gyre_stream_close(stream), 0);
+    EXPECT_EQ(close(writer), 0);
+    return 0;
+}
+
 INSIDE(stream, a_limit_below_the_first_buffer_is_the_limit)
 {
     struct gyre_stream *stream = stream_of("0123456\n01234567\n", 0, 8);
