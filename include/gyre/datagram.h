@@ -44,6 +44,14 @@ struct gyre_address {
  * park; from any thread. Go: netip.ParseAddrPort, AddrPort.String. */
 GYRE_API int gyre_address_from(struct gyre_address *address, const char *text);
 GYRE_API int gyre_address_text(const struct gyre_address *address, char *text, size_t size);
+/* The host alone, without brackets and port, for a log or a limit by client: an IPv4 address mapped
+ * to IPv6 as IPv4. The length without the final NUL, -ENOSPC, -EAFNOSUPPORT (no host: a Unix
+ * socket's). Never parks; from any thread. Go: Addr.Unmap().String. */
+GYRE_API int gyre_address_host(const struct gyre_address *address, char *text, size_t size);
+/* Of the socket fd, and of its peer. 0, -EBADF, -ENOTSOCK, -ENOTCONN. Never park; from any thread.
+ * Go: Conn.LocalAddr, RemoteAddr. */
+GYRE_API int gyre_address_local(int fd, struct gyre_address *address);
+GYRE_API int gyre_address_peer(int fd, struct gyre_address *address);
 /* Whether they are the same host and port (or path): nonzero. An IPv4 address and the same one
  * mapped to IPv6, as a socket of both families shows it, are. Never parks; from any thread. Go: ==
  * of netip.AddrPort, after Unmap. */

@@ -124,7 +124,7 @@ static int parse_v4(const char *host, int port, struct address *address)
     return 0;
 }
 
-int gyre_address_host(const char *host, int port, struct address *address)
+int gyre_address_of_host(const char *host, int port, struct address *address)
 {
     char copy[GYRE_HOST_SIZE];
 
@@ -278,6 +278,58 @@ int gyre_address_text(const struct gyre_address *address, char *text, size_t siz
     if (address->storage.ss_family == AF_UNIX)
         return unix_text(address, text, size);
     return gyre_address_format(&address->storage, text, size);
+}
+
+int gyre_address_host(const struct gyre_address *address, char *text, size_t size)
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->storage;
+    struct gyre_address plain = *address;
+    struct sockaddr_in *in = (struct sockaddr_in *)&plain.storage;
+    char line[GYRE_ADDRESS_SIZE], *host = line, *end;
+    int n;
+
+    if (address->length >= sizeof *in6 && address->storage.ss_family == AF_INET6 &&
+        IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        in->sin_family = AF_INET;
+        memcpy(&in->sin_addr, in6->sin6_addr.s6_addr + 12, 4);
+    }
+    if (address->length < sizeof(sa_family_t))
+        return -EAFNOSUPPORT;
+    n = gyre_address_format(&plain.storage, line, sizeof line);
+    if (n < 0)
+        return n;
+    end = strrchr(line, ':');
+    if (*host == '[') {
+        host++;
+        end--;
+    }
+    *end = 0;
+    n = (int)(end - host);
+    if ((size_t)n >= size)
+        return -ENOSPC;
+    memcpy(text, host, (size_t)n + 1);
+    return n;
+}
+
+static int address_of(int (*ask)(int, struct sockaddr *, socklen_t *), int fd,
+                      struct gyre_address *address)
+{
+    struct gyre_address found = {.length = sizeof found.storage};
+
+    if (ask(fd, (struct sockaddr *)&found.storage, &found.length) < 0)
+        return -errno;
+    *address = found;
+    return 0;
+}
+
+int gyre_address_local(int fd, struct gyre_address *address)
+{
+    return address_of(getsockname, fd, address);
+}
+
+int gyre_address_peer(int fd, struct gyre_address *address)
+{
+    return address_of(getpeername, fd, address);
 }
 
 static bool unix_equal(const struct gyre_address *a, const struct gyre_address *b)

@@ -3,6 +3,7 @@
 #define GYRE_LIB_NET_ADDRESS_H
 
 #include <gyre/datagram.h>
+#include <gyre/net.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ int gyre_address_parse(const char *text, struct address *address);
 
 /* The host alone, an IPv6 address without brackets. Returns 0, -EINVAL (neither an address nor a
  * name), -EADDRNOTAVAIL (a name). */
-int gyre_address_host(const char *host, int port, struct address *address);
+int gyre_address_of_host(const char *host, int port, struct address *address);
 
 /* The two parts of "host:port", brackets kept; text is shorter than GYRE_HOST_SIZE up to the colon.
  * Returns the port, -EINVAL. */

@@ -110,7 +110,7 @@ static int add_line(struct hosts *hosts, char *line)
 
     line[strcspn(line, "#")] = 0;
     word = strtok_r(line, " \t\r", &rest);
-    if (!word || gyre_address_host(word, 0, &address))
+    if (!word || gyre_address_of_host(word, 0, &address))
         return 0;
     set_address(&host, &address.storage);
     while (!error && (word = strtok_r(NULL, " \t\r", &rest))) {

@@ -73,7 +73,7 @@ int gyre_resolve_locally(const char *host, uint16_t port, int family,
                          struct gyre_addresses *addresses)
 {
     struct address address;
-    int error = gyre_address_host(host, port, &address);
+    int error = gyre_address_of_host(host, port, &address);
     const struct sockaddr_in *in = (const struct sockaddr_in *)&address.storage;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address.storage;
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 static const char *const same[] = {
     "0.0.0.0:0", "127.0.0.1:80",        "255.255.255.255:65535", "192.0.2.1:1",   "[::]:0",
@@ -247,4 +248,41 @@ Test(address, what_is_no_public_one)
     path[107] = 'x';
     path[108] = 0;
     cr_assert_eq(gyre_address_from(&address, path), -EINVAL);
+}
+
+Test(address, hosts_without_their_ports)
+{
+    static const char *const hosts[][2] = {{"192.0.2.1:1", "192.0.2.1"},
+                                           {"[2001:db8::1]:65535", "2001:db8::1"},
+                                           {"[fe80::1%7]:80", "fe80::1%7"},
+                                           {"[::ffff:192.0.2.1]:7", "192.0.2.1"},
+                                           {"[::]:0", "::"}};
+    struct gyre_address address;
+    char text[GYRE_ADDRESS_SIZE];
+
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        cr_assert_eq(gyre_address_from(&address, hosts[i][0]), 0);
+        cr_assert_eq(gyre_address_host(&address, text, sizeof text), (int)strlen(hosts[i][1]));
+        cr_assert_str_eq(text, hosts[i][1]);
+        cr_assert_eq(gyre_address_host(&address, text, strlen(hosts[i][1])), -ENOSPC);
+    }
+    cr_assert_eq(gyre_address_from(&address, "/a/path"), 0);
+    cr_assert_eq(gyre_address_host(&address, text, sizeof text), -EAFNOSUPPORT);
+}
+
+Test(address, of_a_socket_and_of_its_peer)
+{
+    struct gyre_address local, peer, wanted;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_eq(gyre_address_from(&wanted, "127.0.0.1:9"), 0);
+    cr_assert_eq(gyre_address_peer(fd, &peer), -ENOTCONN);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&wanted.storage, wanted.length), 0);
+    cr_assert_eq(gyre_address_peer(fd, &peer), 0);
+    cr_assert(gyre_address_equal(&peer, &wanted));
+    cr_assert_eq(gyre_address_local(fd, &local), 0);
+    cr_assert_eq(local.length, sizeof(struct sockaddr_in));
+    cr_assert(!gyre_address_equal(&local, &peer));
+    close(fd);
+    cr_assert_eq(gyre_address_local(fd, &local), -EBADF);
 }

@@ -533,7 +533,7 @@ static int name_of(const char *text, char *name, size_t size)
     struct address parsed;
     struct gyre_address address;
 
-    EXPECT_EQ(gyre_address_host(text, 80, &parsed), 0);
+    EXPECT_EQ(gyre_address_of_host(text, 80, &parsed), 0);
     address.storage = parsed.storage;
     address.length = parsed.length;
     return gyre_resolve_address(&address, name, size);
