@@ -12,7 +12,16 @@
  * signals that are not ignored, of SIGPIPE and SIGCHLD in any case; and of the descriptors only the
  * three of the options and those in `pass`, whatever others have opened without O_CLOEXEC (where
  * close_range(2) is forbidden, these too). A struct gyre_process is its owner's memory, to be kept
- * while any call has it. Reference: posix_spawn(3), pidfd_open(2), waitid(2).
+ * while any call has it.
+ *
+ * The end of the context ends the calls that wait for a child; the child itself it ends in
+ * gyre_process_capture alone. One that was started runs on until gyre_process_end, or until
+ * gyre_process_release, which kills. Its end of input is sent by closing the pipe:
+ *
+ *     gyre_close(process.input);
+ *     process.input = -1; // or gyre_process_release closes that number again
+ *
+ * Reference: posix_spawn(3), pidfd_open(2), waitid(2).
  */
 #ifndef GYRE_PROCESS_H
 #define GYRE_PROCESS_H
@@ -46,7 +55,8 @@ struct gyre_process_options {
             GYRE_PROCESS_INHERIT, NULL, NULL, NULL, 0, 0, 0                                        \
     }
 
-/* A child. The numbers are for reading; -1 where there is none. */
+/* A child. -1 where there is no descriptor. The numbers are for reading; but whoever has closed
+ * input, output or error sets it to -1. */
 struct gyre_process {
     pid_t pid;
     int pidfd;

@@ -87,13 +87,15 @@ GYRE_API ssize_t gyre_stream_skip(struct gyre_stream *stream, size_t size, size_
 /*
  * Up to and including the next delimiter: *data points into the buffer until the next call that
  * reads. Returns the length with the delimiter; at the end of the stream what is left without one
- * (0: nothing); -ENOBUFS: limit bytes and no delimiter: nothing is consumed. Go: Reader.ReadSlice.
+ * (0: nothing, or whole_lines is set; a later call reads on); -ENOBUFS: limit bytes and no
+ * delimiter: nothing is consumed. Go: Reader.ReadSlice.
  */
 GYRE_API ssize_t gyre_stream_until(struct gyre_stream *stream, char delimiter, const char **data);
 /*
  * The next line, without its "\n" or "\r\n", NUL-terminated in place: 1 and *line, *length (may be
- * NULL); 0 at the end (a last line without "\n" counts as one); -ENOBUFS: longer than the limit:
- * nothing is consumed (gyre_stream_skip goes on). Go: Scanner.Scan.
+ * NULL); 0 at the end (a last line without "\n" counts as one, unless whole_lines is set; a later
+ * call reads on); -ENOBUFS: longer than the limit: nothing is consumed (gyre_stream_skip goes on).
+ * Go: Scanner.Scan.
  */
 GYRE_API int gyre_stream_line(struct gyre_stream *stream, char **line, size_t *length);
 

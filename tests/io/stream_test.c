@@ -121,6 +121,7 @@ INSIDE(stream, half_a_line_waits_for_the_rest)
     struct gyre_stream_options options = GYRE_STREAM_INIT;
     struct gyre_stream *stream;
     char name[] = "/tmp/gyre_stream.XXXXXX", *line = NULL;
+    const char *data = NULL;
     int fd = mkostemp(name, O_CLOEXEC), writer = open(name, O_WRONLY | O_APPEND | O_CLOEXEC);
 
     EXPECT_EQ(unlink(name), 0);
@@ -133,6 +134,8 @@ INSIDE(stream, half_a_line_waits_for_the_rest)
     EXPECT_EQ(write(writer, "f\nend", 5), 5);
     expect_line(stream, "half");
     EXPECT_EQ(gyre_stream_line(stream, &line, NULL), 0);
+    EXPECT_EQ(gyre_stream_until(stream, '\n', &data), 0);
+    EXPECT(!line && !data);
     EXPECT_EQ(gyre_stream_buffered(stream), 3);
     EXPECT_EQ(gyre_stream_close(stream), 0);
     EXPECT_EQ(close(writer), 0);
