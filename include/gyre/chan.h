@@ -20,8 +20,8 @@
  * him (_hold_sender, _hold_receiver); everybody gives back what he holds (_release_sender,
  * _release_receiver, _release for both). The last release frees the channel, and calls drop for
  * each element still inside. A release does not close, that of the last sender neither: who then
- * receives waits until its context ends. With checks on (gyre/test.h), use after the
- * last release is a panic.
+ * receives waits until its context ends. With checks on (gyre/test.h), use after the last release
+ * is a panic, and what is released only after the runtime has ended is reported.
  *
  * Elements are copied in and out, in FIFO order; a channel owns what it holds inside, a failed send
  * leaves the element with its sender. A zeroed handle is Go's nil channel: sending and receiving

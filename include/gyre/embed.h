@@ -35,12 +35,12 @@ GYRE_API int gyre_start(struct gyre_runtime **runtime, gyre_fn fn, void *arg,
  * Cancels all coroutines and waits until they and the threads have ended, as the end of gyre_run
  * does: after the grace, stragglers abort the process, or, with keep_stragglers, are left behind
  * (-EBUSY). Calls done, on this thread, for what was submitted and not finished yet: so it is for
- * the thread that calls gyre_finish. Returns fn's result (0 without one); -EBUSY; -EINVAL (it
- * doesn't run, or another thread stops it already); -EDEADLK (in a coroutine). Threads may be in
- * gyre_call: they get -ECANCELED if their function had not begun, else its result, when it has
- * ended; one that is left behind keeps its caller. Other calls that take the runtime, such as
- * gyre_runtime_go, must be over before. From any thread of the program, gyre_finish's done
- * included. Go: none.
+ * the thread that calls gyre_finish. Returns fn's result (0 without one; -ECANCELED where fn, a
+ * server for instance, ran until now and returns that: no failure); -EBUSY; -EINVAL (it doesn't
+ * run, or another thread stops it already); -EDEADLK (in a coroutine). Threads may be in gyre_call:
+ * they get -ECANCELED if their function had not begun, else its result, when it has ended; one that
+ * is left behind keeps its caller. Other calls that take the runtime, such as gyre_runtime_go, must
+ * be over before. From any thread of the program, gyre_finish's done included. Go: none.
  */
 GYRE_API int gyre_stop(struct gyre_runtime *runtime);
 

@@ -151,9 +151,10 @@ GYRE_API int gyre_pipe(int fds[2]);
 
 /*
  * Sends size bytes of the file in from offset to out, a socket or anything that can be written, by
- * whichever way was measured best for the kind (docs/decisions.md); less at the end of the file.
- * As with sendfile(2), what is changed in the file before the peer has it may be sent changed.
- * Returns how many, or -errno with *done (may be NULL). Go: io.Copy from a file to a TCPConn.
+ * whichever way was measured best for the kind (docs/decisions.md); less at the end of the file. As
+ * with sendfile(2), what is changed in the file before the peer has it may be sent changed. The
+ * deadlines of a stream on out do not bound it: GYRE_TIMEOUT does. Returns how many, or -errno with
+ * *done (may be NULL). Go: io.Copy from a file to a TCPConn.
  */
 GYRE_API ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *done);
 

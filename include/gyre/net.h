@@ -2,10 +2,12 @@
  * gyre/net.h - TCP: listen, accept, dial, and what belongs to a connection.
  *
  * A connection is a plain descriptor for gyre_read, gyre_write_all and gyre_close. Addresses are
- * written "host:port", IPv6 in brackets ("[::1]:80"); ":80" means every address. A host is a
- * literal address ("[fe80::1%eth0]:80" with a zone, if need be) or a name, looked up as
- * gyre/resolve.h says, with its errors. Only from a coroutine, but for what is said otherwise;
- * -ECANCELED, -ETIMEDOUT (the context's) and -ENOMEM as in gyre/io.h.
+ * written "host:port", the port a number, IPv6 in brackets ("[::1]:80"); ":80" means every address
+ * of both families, where an IPv4 peer's has the form "[::ffff:192.0.2.1]:80" (gyre_address_host of
+ * gyre/datagram.h gives the plain host, for logs and access lists). A host is a literal address
+ * ("[fe80::1%eth0]:80" with a zone, if need be) or a name, looked up as gyre/resolve.h says, with
+ * its errors. Only from a coroutine, but for what is said otherwise; -ECANCELED, -ETIMEDOUT (the
+ * context's) and -ENOMEM as in gyre/io.h.
  */
 #ifndef GYRE_NET_H
 #define GYRE_NET_H
@@ -130,8 +132,9 @@ struct gyre_dial_options {
 /*
  * As gyre_tcp_dial; returns when the connection stands, and all data is on its way. With options
  * only the first address of a name is tried. Errors besides: -EINVAL (the options; local is not an
- * address), -EAFNOSUPPORT (it is of the other family), -EADDRNOTAVAIL and -EADDRINUSE (local). Go:
- * net.Dialer.
+ * address), -EAFNOSUPPORT (it is of the other family), -EADDRNOTAVAIL and -EADDRINUSE (local),
+ * -ECONNRESET and -EPIPE (the peer took the connection and ended it before all data was on its
+ * way). Go: net.Dialer.
  */
 GYRE_API int gyre_tcp_dial_options(const char *address, const struct gyre_dial_options *options);
 

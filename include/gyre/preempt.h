@@ -65,9 +65,10 @@ GYRE_API int gyre_checkpoint_slow(void);
 
 /*
  * For a long loop where preemption may not reach it: in the modes that interrupt nothing, and where
- * its time passes in calls of libraries, between which it is seldom caught. Gives way to the others
- * if the caller has had its quantum, else costs a load and a branch. Then parks (briefly, never for
- * a resource), as gyre_yield does.
+ * its time passes in calls of libraries, or of gyre's own that never park (as in `while (gyre_now()
+ * < end)`), between which it is seldom caught. Gives way to the others if the caller has had its
+ * quantum, else costs a load and a branch. Then parks (briefly, never for a resource), as
+ * gyre_yield does.
  *
  * Who was interrupted after its context had ended learns of it at its next checkpoint.
  *

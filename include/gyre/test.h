@@ -20,7 +20,9 @@
  * Checks, which can be had in any program with GYRE_DEBUG=checks (and are on in a library built
  * with meson's buildtype=debug): use of a channel after its last release panics; at the end
  * coroutines that are still alive when the main one has returned, coroutines that nobody joined or
- * detached, contexts and channels that nobody released are reported.
+ * detached, contexts and channels that nobody released are reported. The end is that of the
+ * runtime: what a thread releases after gyre_run or gyre_stop is reported too. Coroutines still
+ * alive are not, where the runtime's context was cancelled (gyre_stop).
  */
 #ifndef GYRE_TEST_H
 #define GYRE_TEST_H

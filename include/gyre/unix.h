@@ -3,9 +3,9 @@
  *
  * Addresses are paths, at most 107 bytes; one that begins with '@' is in the abstract namespace. A
  * path that is left of a process that has died is taken over; one in use, or that is no socket, is
- * -EADDRINUSE. A socket in use is told from one that is left by a connect, which its server sees
- * end at once. Only from a coroutine; park where it says so; errors of gyre/io.h besides those
- * named.
+ * -EADDRINUSE. A socket in use is told from one that is left by a connect: who listens there sees a
+ * client that sends nothing and is gone (0 from the first read), which is no error. Only from a
+ * coroutine; park where it says so; errors of gyre/io.h besides those named.
  */
 #ifndef GYRE_UNIX_H
 #define GYRE_UNIX_H

@@ -66,6 +66,9 @@ static int bind_local(int fd, const char *text)
         return -errno;
     if (local.any && mine.ss_family == AF_INET)
         gyre_address_any_v4(&local);
+    /* The kernel's bind gives one error for IPv4 and another for IPv6. */
+    if (local.storage.ss_family != mine.ss_family)
+        return -EAFNOSUPPORT;
     /* A port left open is chosen when the peer is known, so that many may share one; a given one
      * may be in TIME_WAIT. It is at the same place in both families. */
     if (in->sin6_port)

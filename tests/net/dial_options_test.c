@@ -163,7 +163,9 @@ INSIDE(dial_options, errors)
     options.local = "nonsense";
     EXPECT_EQ(gyre_tcp_dial_options(address, &options), -EINVAL);
     options.local = "[::1]:0";
-    EXPECT(gyre_tcp_dial_options(address, &options) < 0);
+    EXPECT_EQ(gyre_tcp_dial_options(address, &options), -EAFNOSUPPORT);
+    options.local = "127.0.0.1:0";
+    EXPECT_EQ(gyre_tcp_dial_options("[::1]:1", &options), -EAFNOSUPPORT);
     options.local = "192.0.2.1:0";
     EXPECT_EQ(gyre_tcp_dial_options(address, &options), -EADDRNOTAVAIL);
     options.local = NULL;
