@@ -444,7 +444,9 @@ INSIDE(process, group)
 
     options.new_group = 1;
     options.output = GYRE_PROCESS_PIPE;
-    process = start(SHELL("sleep 1000 & sleep 1000"), &options);
+    /* A shell that is just starting a program may have signals blocked: it waits instead. */
+    process = start(SHELL("sleep 1000 & echo; wait"), &options);
+    EXPECT_EQ(gyre_read(process.output, &byte, 1), 1);
     EXPECT_EQ(getpgid(process.pid), process.pid);
     EXPECT_EQ(gyre_process_kill(&process, 0), 0);
     EXPECT_EQ(gyre_process_kill(&process, 999), -EINVAL);
