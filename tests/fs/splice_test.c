@@ -232,3 +232,44 @@ INSIDE(splice, reading_many_idle_pipes_and_terminals_holds_no_thread)
     }
     return 0;
 }
+
+/* out is waited for; in, which is not, is closed meanwhile, and its number given to another pipe.
+ */
+static void reuse_input(int (*move)(void *moving))
+{
+    int one[2], two[2], other[2], size;
+    struct moving moving;
+    gyre_handle handle;
+    char *block;
+
+    EXPECT_EQ(gyre_pipe(one), 0);
+    EXPECT_EQ(gyre_pipe(two), 0);
+    EXPECT_EQ(gyre_pipe(other), 0);
+    EXPECT_EQ(gyre_write(one[1], "old", 3), 3);
+    EXPECT_EQ(gyre_write(other[1], "new", 3), 3);
+    size = fcntl(two[1], F_SETPIPE_SZ, 4096);
+    block = calloc(1, (size_t)size);
+    EXPECT_EQ(gyre_write(two[1], block, (size_t)size), size);
+    moving = (struct moving){.in = one[0], .out = two[1], .size = 3};
+    EXPECT_EQ(gyre_spawn(&handle, move, &moving), 0);
+    await_parked(handle);
+    EXPECT_EQ(gyre_close(one[0]), 0);
+    EXPECT_EQ(dup3(other[0], one[0], O_CLOEXEC), one[0]);
+    EXPECT_EQ(gyre_read_all(two[0], block, (size_t)size, NULL), size);
+    EXPECT_EQ(result_of(handle), -EBADF);
+    EXPECT_EQ(gyre_write(other[1], "er", 2), 2);
+    expect_bytes(one[0], "newer");
+    EXPECT_EQ(gyre_close(two[1]), 0);
+    EXPECT_EQ(gyre_read(two[0], block, 1), 0);
+    EXPECT_EQ(gyre_close(two[0]), 0);
+    free(block);
+    close_both(one);
+    close_both(other);
+}
+
+BOTH_WAYS(splice, goes_on_with_no_other_pipe_of_the_same_number)
+{
+    reuse_input(splice_one);
+    reuse_input(tee_one);
+    return 0;
+}
