@@ -93,7 +93,7 @@ static int await_open(const char *call, int notify)
 
     if (notify < 0)
         return gyre_sleep(look_again);
-    result = gyre_file_poll(&operation, call, notify, POLLIN);
+    result = gyre_operation_poll(&operation, call, notify, POLLIN);
     if (result < 0)
         return result;
     while (read(notify, events, sizeof events) > 0)

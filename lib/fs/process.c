@@ -86,13 +86,6 @@ static void tell(const struct gyre_process *process, struct gyre_process_status 
     status->code = process->status / 4;
 }
 
-static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
-{
-    const struct gyre_process *process = argument;
-
-    io_uring_prep_poll_add(sqe, process->pidfd, POLLIN);
-}
-
 int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *status)
 {
     struct gyre_coro *self = coro_required("gyre_process_wait");
@@ -101,7 +94,9 @@ int gyre_process_wait(struct gyre_process *process, struct gyre_process_status *
     if (result)
         return result;
     while ((state = reap(process)) == PROCESS_RUNS) {
-        result = gyre_operation_run("gyre_process_wait", process->pidfd, 0, prepare_poll, process);
+        struct operation operation = {0};
+
+        result = gyre_operation_poll(&operation, "gyre_process_wait", process->pidfd, POLLIN);
         if (result < 0)
             return result;
         state = reap(process);

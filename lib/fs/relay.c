@@ -21,14 +21,13 @@
  */
 #include "fs/run.h"
 #include "io/poll.h"
+#include "io/socket.h"
 #include "io/transfer.h"
 #include "ring/tsan.h"
 
 #include <gyre/coro.h>
 #include <gyre/file.h>
 
-#include <linux/sock_diag.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -76,16 +75,14 @@ static size_t least(size_t a, size_t b)
 
 static enum side_kind kind_of(int fd)
 {
-    int protocol = 0;
-    socklen_t length = sizeof protocol;
     char layer[16]; /* TLS and its kin have records */
+    socklen_t length = sizeof layer;
     struct stat status;
 
     if (!fstat(fd, &status) && S_ISFIFO(status.st_mode))
         return SIDE_PIPE;
-    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) || protocol != IPPROTO_TCP)
+    if (!socket_is_tcp(fd))
         return SIDE_OTHER;
-    length = sizeof layer;
     return getsockopt(fd, IPPROTO_TCP, TCP_ULP, layer, &length) || !length ? SIDE_TCP : SIDE_OTHER;
 }
 
@@ -110,13 +107,8 @@ static void restore_timeout(const char *call, struct side *side, int option)
  * kernel adds. */
 static size_t room_in(int fd)
 {
-    uint32_t memory[SK_MEMINFO_VARS] = {0};
-    socklen_t length = sizeof memory;
-    size_t room = 0;
+    size_t room = socket_room(fd);
 
-    if (!getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) &&
-        memory[SK_MEMINFO_SNDBUF] > memory[SK_MEMINFO_WMEM_QUEUED])
-        room = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
     room -= room / 8;
     return room > ROOM_LEAST ? room : ROOM_LEAST;
 }

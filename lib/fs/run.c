@@ -56,22 +56,3 @@ int gyre_file_run(const char *call, int fd, const struct io_uring_sqe *entry,
 
     return gyre_file_repeat(&operation, call, fd, entry, plain);
 }
-
-struct awaited {
-    int fd;
-    unsigned events;
-};
-
-static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
-{
-    const struct awaited *awaited = argument;
-
-    io_uring_prep_poll_add(sqe, awaited->fd, awaited->events);
-}
-
-int gyre_file_poll(struct operation *operation, const char *call, int fd, unsigned events)
-{
-    struct awaited awaited = {fd, events};
-
-    return gyre_operation_repeat(operation, call, fd, 0, prepare_poll, &awaited);
-}

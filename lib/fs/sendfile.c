@@ -10,14 +10,13 @@
  */
 #include "fs/read_at.h"
 #include "fs/run.h"
+#include "io/socket.h"
 #include "io/transfer.h"
 #include "ring/tsan.h"
 
 #include <gyre/file.h>
 #include <gyre/io.h>
 
-#include <linux/sock_diag.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -115,39 +114,21 @@ static ssize_t send_chunks(struct sending *sending)
 
 /* --- by a pipe -------------------------------------------------------------------------------- */
 
-static bool is_tcp(int fd)
-{
-    int protocol = 0;
-    socklen_t length = sizeof protocol;
-
-    return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) && protocol == IPPROTO_TCP;
-}
-
-static size_t room_in(int fd)
-{
-    uint32_t memory[SK_MEMINFO_VARS] = {0};
-    socklen_t length = sizeof memory;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0 ||
-        memory[SK_MEMINFO_SNDBUF] <= memory[SK_MEMINFO_WMEM_QUEUED])
-        return 0;
-    return memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
-}
-
 /* What the pipe holds. Returns > 0 or -errno. */
 static ssize_t drain(struct sending *sending, int pipe, size_t size)
 {
     struct operation ours = {0}, *const operations[2] = {&ours, &sending->to};
 
     while (size) {
-        size_t room = room_in(sending->out);
+        size_t room = socket_room(sending->out);
         ssize_t n;
 
         if (room < ROOM_LEAST) {
-            n = gyre_file_poll(&sending->to, call, sending->out, POLLOUT);
+            n = gyre_operation_poll(&sending->to, call, sending->out, POLLOUT);
             if (n < 0)
                 return n;
-            room = room_in(sending->out) | 4096; /* a page at least, for it says that it has room */
+            room = socket_room(sending->out) |
+                   4096; /* a page at least, for it says that it has room */
         }
         n = gyre_file_splice(operations, call, pipe, NULL, sending->out, NULL, least(size, room),
                              0);
@@ -192,7 +173,7 @@ ssize_t gyre_sendfile_all(int out, int in, off_t offset, size_t size, size_t *do
     coro_required(call);
     gyre_operation_bind(&sending.to, out);
     gyre_operation_bind(&sending.from, in);
-    if (offset >= 0 && size >= SPLICE_LEAST && is_tcp(out))
+    if (offset >= 0 && size >= SPLICE_LEAST && socket_is_tcp(out))
         result = send_by_pipe(&sending);
     if (result == -EINVAL)
         result = send_chunks(&sending);

@@ -19,7 +19,8 @@ static int await_sides(struct operation *const operations[2], const char *call, 
     poll(sides, 2, 0); /* failed, it has marked nothing as ready */
     for (int i = 0; i < 2 && result >= 0; i++)
         if (!sides[i].revents)
-            result = gyre_file_poll(operations[i], call, sides[i].fd, (unsigned)sides[i].events);
+            result =
+                gyre_operation_poll(operations[i], call, sides[i].fd, (unsigned)sides[i].events);
     if (result >= 0 && gyre_operation_lost(operations[0], in)) /* while out was waited for */
         return -EBADF;
     return result < 0 ? result : 0;

@@ -52,13 +52,6 @@ static void prepare(struct io_uring_sqe *sqe, const void *argument)
     io_uring_prep_read(sqe, request->fd, request->value, sizeof *request->value, (uint64_t)-1);
 }
 
-static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
-{
-    const struct request *request = argument;
-
-    io_uring_prep_poll_add(sqe, request->fd, POLLIN);
-}
-
 int gyre_event_take(int fd, uint64_t *value)
 {
     static const char call[] = "gyre_event_take";
@@ -71,7 +64,7 @@ int gyre_event_take(int fd, uint64_t *value)
     if (fd < 0)
         return -EBADF;
     do {
-        result = gyre_operation_repeat(&operation, call, fd, 0, prepare_poll, &request);
+        result = gyre_operation_poll(&operation, call, fd, POLLIN);
         if (result > 0)
             result = gyre_operation_repeat(&operation, call, fd, 0, prepare, &request);
     } while (result == -EAGAIN); /* another one was faster */

@@ -61,13 +61,6 @@ static void prepare(struct io_uring_sqe *sqe, const void *argument)
                        (uint64_t)-1);
 }
 
-static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
-{
-    const struct gyre_inotify *inotify = argument;
-
-    io_uring_prep_poll_add(sqe, inotify->fd, POLLIN);
-}
-
 static int fill(struct gyre_inotify *inotify)
 {
     static const char call[] = "gyre_inotify_next";
@@ -80,7 +73,7 @@ static int fill(struct gyre_inotify *inotify)
     do {
         result = gyre_operation_repeat(&operation, call, fd, 0, prepare, inotify);
         if (result == -EAGAIN) { /* the program's own, and non-blocking */
-            result = gyre_operation_repeat(&operation, call, fd, 0, prepare_poll, inotify);
+            result = gyre_operation_poll(&operation, call, fd, POLLIN);
             if (result > 0)
                 result = -EAGAIN;
         }

@@ -408,6 +408,25 @@ int gyre_operation_run(const char *call, int fd, unsigned flags, prepare_fn prep
     return gyre_operation_repeat(&operation, call, fd, flags, prepare, argument);
 }
 
+struct awaited {
+    int fd;
+    unsigned events;
+};
+
+static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
+{
+    const struct awaited *awaited = argument;
+
+    io_uring_prep_poll_add(sqe, awaited->fd, awaited->events);
+}
+
+int gyre_operation_poll(struct operation *operation, const char *call, int fd, unsigned events)
+{
+    const struct awaited awaited = {fd, events};
+
+    return gyre_operation_repeat(operation, call, fd, 0, prepare_poll, &awaited);
+}
+
 void gyre_operation_bind(struct operation *operation, int fd)
 {
     struct descriptor *descriptor = fd >= 0 ? gyre_descriptor_get(fd) : NULL;

@@ -99,6 +99,9 @@ void gyre_operation_bind(struct operation *operation, int fd);
 /* Whether the file it is bound to has been closed by gyre_close; the number may be another's. */
 bool gyre_operation_lost(const struct operation *operation, int fd);
 
+/* Waits until fd has one of events, POLLERR or POLLHUP. What it has, or what begin returns. */
+int gyre_operation_poll(struct operation *operation, const char *call, int fd, unsigned events);
+
 /* Ends what coro does in a revocable operation, from now on, with error (< 0). Any thread. */
 void gyre_operation_revoke(struct gyre_coro *coro, int error);
 

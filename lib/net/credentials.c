@@ -1,4 +1,5 @@
 /* Who the peer is, as the kernel knows it. */
+#include "io/socket.h"
 #include "io/transfer.h"
 #include "net/descriptors.h"
 #include "net/message.h"
@@ -40,10 +41,9 @@ static bool find_credentials(struct msghdr *message, struct gyre_credentials *cr
 
 static bool is_stream(int fd)
 {
-    int type = SOCK_STREAM;
-    socklen_t length = sizeof type;
+    int type = socket_option(fd, SO_TYPE);
 
-    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type == SOCK_STREAM;
+    return type < 0 || type == SOCK_STREAM;
 }
 
 ssize_t gyre_recv_credentials(int fd, void *buffer, size_t size,

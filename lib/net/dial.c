@@ -14,13 +14,9 @@
 /* 0: submit the connect once more, which tells how it went. */
 static int await_connection(struct operation *operation, int fd)
 {
-    int result = gyre_operation_begin(operation, "gyre_connect", fd, 0);
+    int result = gyre_operation_poll(operation, "gyre_connect", fd, POLLOUT);
 
-    if (result)
-        return result;
-    io_uring_prep_poll_add(operation->sqe, fd, POLLOUT);
-    result = gyre_operation_wait(operation);
-    return result < 0 && result != OPERATION_AGAIN ? result : 0;
+    return result < 0 ? result : 0;
 }
 
 /*

@@ -20,15 +20,11 @@
 /* What version 0.1 had. */
 #define OPTIONS_LEAST (offsetof(struct gyre_dial_options, data_size) + sizeof(size_t))
 
-static void prepare_poll(struct io_uring_sqe *sqe, const void *argument)
-{
-    io_uring_prep_poll_add(sqe, *(const int *)argument, POLLOUT);
-}
-
 static int await_connected(int fd)
 {
+    struct operation operation = {0};
+    int result = gyre_operation_poll(&operation, "gyre_tcp_dial_options", fd, POLLOUT);
     socklen_t length = sizeof(int);
-    int result = gyre_operation_run("gyre_tcp_dial_options", fd, 0, prepare_poll, &fd);
     int error = 0;
 
     if (result < 0)

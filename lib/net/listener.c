@@ -29,6 +29,7 @@
  */
 #include "base/grow.h"
 #include "io/operation.h"
+#include "io/socket.h"
 #include "net/listener.h"
 #include "net/resolve.h"
 #include "net/unix_path.h"
@@ -564,11 +565,9 @@ int gyre_listener_adopt(struct gyre_listener **listener, int fd,
                         const struct gyre_listen_options *asked)
 {
     struct gyre_listen_options options;
-    int listening = 0;
-    socklen_t length = sizeof listening;
 
     if (!listener || take_options(&options, asked) || fd < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 || !listening)
+        socket_option(fd, SO_ACCEPTCONN) <= 0)
         return -EINVAL;
     return create(listener, fd, &options);
 }

@@ -20,6 +20,7 @@
  */
 #include "net/message.h"
 
+#include "io/socket.h"
 #include "io/transfer.h"
 #include "io/unix_datagram.h"
 #include "ring/tsan.h"
@@ -170,22 +171,10 @@ static ssize_t receive_now(int fd, struct msghdr *message, int flags)
     return n < 0 ? -errno : n;
 }
 
-static int socket_option(int fd, int option)
-{
-    int value = -1;
-    socklen_t length = sizeof value;
-
-    return getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
-}
-
 static int await_message(const char *call, struct operation *operation, int fd)
 {
-    int result = gyre_operation_begin(operation, call, fd, 0);
+    int result = gyre_operation_poll(operation, call, fd, POLLIN);
 
-    if (result)
-        return result;
-    io_uring_prep_poll_add(operation->sqe, fd, POLLIN);
-    result = gyre_operation_wait(operation);
     return result >= 0 ? OPERATION_AGAIN : result;
 }
 

@@ -14,6 +14,7 @@
 #include "net/service.h"
 
 #include "base/macros.h"
+#include "io/socket.h"
 
 #include <gyre/net.h>
 
@@ -198,14 +199,6 @@ int gyre_service_fd(unsigned index, const char **name)
     return given->fds[index].fd;
 }
 
-static bool listens(int fd)
-{
-    int listening = 0;
-    socklen_t length = sizeof listening;
-
-    return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) && listening;
-}
-
 static struct service_fd *take_listening(const char *name)
 {
     struct service *given = gyre_service();
@@ -214,8 +207,8 @@ static struct service_fd *take_listening(const char *name)
         struct service_fd *entry = &given->fds[i];
 
         if ((!name || !*name || !strcmp(name, entry->name)) &&
-            !atomic_load_explicit(&entry->taken, memory_order_relaxed) && listens(entry->fd) &&
-            take(entry))
+            !atomic_load_explicit(&entry->taken, memory_order_relaxed) &&
+            socket_option(entry->fd, SO_ACCEPTCONN) > 0 && take(entry))
             return entry;
     }
     return NULL;

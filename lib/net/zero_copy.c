@@ -5,6 +5,7 @@
  * measured in docs/decisions.md, a copy is cheaper: that is sent plainly. So is the rest of what
  * the kernel refuses to send in this way (a socket that can't, no memory left to lock).
  */
+#include "io/socket.h"
 #include "io/transfer.h"
 #include "ring/tsan.h"
 
@@ -26,12 +27,7 @@ struct sending {
 
 static unsigned connection_flags(int fd)
 {
-    int protocol = 0;
-    socklen_t length = sizeof protocol;
-
-    return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) && protocol == IPPROTO_TCP
-               ? OPERATION_RESETS
-               : 0;
+    return socket_is_tcp(fd) ? OPERATION_RESETS : 0;
 }
 
 static bool refused(int result)
