@@ -36,11 +36,9 @@ int gyre_file_run(const char *call, int fd, const struct io_uring_sqe *entry,
                   struct plain_call *plain);
 /* The helper alone, for what has no operation. */
 int gyre_file_plain(const char *call, struct plain_call *plain);
-/* Of a call that takes several: operation, zeroed at first, binds them to one file. poll waits
- * until fd has one of events, POLLERR or POLLHUP, and returns what it has, or -errno. */
+/* Of a call that takes several: operation, zeroed at first, binds them to one file. */
 int gyre_file_repeat(struct operation *operation, const char *call, int fd,
                      const struct io_uring_sqe *entry, struct plain_call *plain);
-int gyre_file_poll(struct operation *operation, const char *call, int fd, unsigned events);
 /* gyre_splice; in and out are bound as above. */
 ssize_t gyre_file_splice(struct operation *const operations[2], const char *call, int in,
                          off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags);
